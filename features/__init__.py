@@ -1,0 +1,14 @@
+"""Order log → one row of features per customer, as of an instant. One definition, everywhere.
+
+In the order the data flows:
+
+- `options`, `sources`, `databases`, `mapping`: where the rows come from and what they are called;
+- `parsing`, `validation`, `reading`: texts to types, the rules a row must keep, the accounts;
+- `assemble` → `orders`: the rows that hold, in one total order (`OrderLog`);
+- `history` → `segments`: the cut at `as_of`, and the primitives per customer;
+- `catalogue`, `definitions`: the features, one line each;
+- `matrix` → `frame`: the loop over blocks of customers, and its pandas face.
+
+`errors`, `columns`, `instants`, `arrays` are the vocabulary. The engine (`segments`, `history`,
+`matrix`) and the definitions are pure: no I/O, clock, environment or logging.
+"""

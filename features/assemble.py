@@ -1,0 +1,258 @@
+"""Typed columns in any row order → rules → `OrderLog` in the total order.
+
+Both doors end here: files (`features.validation`, after parsing) and requests (after their schema).
+What a row must satisfy and how rows are ordered is therefore defined once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, tzinfo
+
+import numpy as np
+
+from features.arrays import AnyArray, BoolArray, FloatArray, IntArray, ObjectArray, RuleArray
+from features.columns import (
+    LINE_ITEM_COLUMNS,
+    MAX_AMOUNT,
+    NEVER_PAID,
+    NUMBERS,
+    ORDER_ID,
+    STATUS,
+    UNKNOWN_CURRENCY,
+    Rule,
+)
+from features.instants import DAY_US, NO_INSTANT
+from features.orders import OrderLog
+
+
+@dataclass(frozen=True)
+class Codes:
+    """A text column as codes into its distinct values; -1 is null."""
+
+    codes: IntArray
+    values: ObjectArray
+
+    def ranked(self, rows: IntArray) -> IntArray:
+        """Codes of some rows renumbered by the order of their texts; nulls stay -1 and come first."""
+        codes = self.codes[rows]
+        present = np.unique(codes[codes >= 0])
+        rank = np.full(len(self.values), -1, dtype=np.int64)
+        rank[present[np.argsort(self.values[present], kind="stable")]] = np.arange(len(present))
+        return np.where(codes >= 0, rank[codes], -1)
+
+
+@dataclass(frozen=True)
+class TypedOrders:
+    """Order rows after parsing, before the rules.
+
+    `ordered_at` is µs UTC or NO_INSTANT where unreadable; `amount` is NaN where unreadable;
+    `broken` carries the `Rule` a row broke while being parsed, 0 where it did not.
+    """
+
+    customer: Codes
+    ordered_at: IntArray
+    amount: FloatArray
+    texts: Mapping[str, Codes] = field(default_factory=dict)
+    numbers: Mapping[str, FloatArray] = field(default_factory=dict)
+    broken: RuleArray | None = None
+
+    @property
+    def has_line_items(self) -> bool:
+        """Whether rows are line items, to be summed per order id."""
+        mapped = {*self.texts, *self.numbers}
+        return ORDER_ID in mapped and any(name in mapped for name in LINE_ITEM_COLUMNS)
+
+
+@dataclass(frozen=True)
+class Assembled:
+    """The log, and for every row read the `Rule` it broke (0: the row is in the log)."""
+
+    log: OrderLog
+    broken: RuleArray
+    identical_rows: int
+
+
+def assemble(
+    orders: TypedOrders,
+    *,
+    now: int | None = None,
+    zone: tzinfo = UTC,
+    currency: str = UNKNOWN_CURRENCY,
+    drop_repeated_lines: bool = False,
+) -> Assembled:
+    """Apply the row rules, put the rows that hold in the total order, and count the rest.
+
+    Parameters
+    ----------
+    now
+        Rows later than one day after it break `later_than_now`; None skips the rule.
+    drop_repeated_lines
+        Whether identical line items of one order are dropped after the first.
+    """
+    broken = _row_rules(orders, now)
+    usable = np.flatnonzero(broken == 0)
+    event_at = _event_at(orders, usable)
+    order = _total_order(orders, usable, event_at)
+    same_as_previous = _same_as_previous(orders, order)
+    dropped = _repeated(orders, order, same_as_previous, broken, drop_repeated_lines)
+    identical = int((same_as_previous & ~dropped).sum())
+    return Assembled(_log(orders, order[~dropped], event_at, zone, currency), broken, identical)
+
+
+def _row_rules(orders: TypedOrders, now: int | None) -> RuleArray:
+    n_rows = len(orders.amount)
+    broken = np.zeros(n_rows, dtype=np.uint8) if orders.broken is None else orders.broken.copy()
+    rules: list[tuple[Rule, BoolArray]] = [
+        (Rule.NO_CUSTOMER, orders.customer.codes < 0),
+        (Rule.UNREADABLE_DATE, orders.ordered_at == NO_INSTANT),
+        (Rule.UNREADABLE_AMOUNT, np.isnan(orders.amount)),
+        (Rule.AMOUNT_NOT_FINITE, np.isinf(orders.amount)),
+        (Rule.AMOUNT_TOO_LARGE, np.abs(orders.amount) > MAX_AMOUNT),
+    ]
+    for name in NUMBERS:
+        if name in orders.numbers:
+            rules.append((Rule.AMOUNT_TOO_LARGE, np.abs(orders.numbers[name]) > MAX_AMOUNT))
+    if now is not None:
+        rules.append((Rule.LATER_THAN_NOW, orders.ordered_at > now + DAY_US))
+    if STATUS in orders.texts:
+        rules.append((Rule.NEVER_PAID, _never_paid(orders.texts[STATUS])))
+    for rule, breaks in rules:
+        broken[breaks & (broken == 0)] = rule
+    return broken
+
+
+def _never_paid(status: Codes) -> BoolArray:
+    unpaid = np.array(
+        [str(value).strip().lower().removeprefix("wc-") in NEVER_PAID for value in status.values] + [False]
+    )
+    return np.asarray(unpaid[status.codes])
+
+
+def _event_at(orders: TypedOrders, usable: IntArray) -> IntArray:
+    """Instant of the event each row belongs to, shape (n_rows read,).
+
+    A line item belongs to its order, at the order's first line; a negative line that comes
+    later is a refund at its own time. Without line items a row is its own event.
+    """
+    if not orders.has_line_items:
+        return orders.ordered_at
+    order_id = orders.texts[ORDER_ID]
+    lines = usable[order_id.codes[usable] >= 0]
+    own = orders.ordered_at[lines]
+    keys = orders.customer.codes[lines] * len(order_id.values) + order_id.codes[lines]
+    _, group = np.unique(keys, return_inverse=True)
+    first = np.full(int(group.max(initial=-1)) + 1, np.iinfo(np.int64).max)
+    np.minimum.at(first, group, own)
+    event_at = orders.ordered_at.copy()
+    event_at[lines] = np.where(orders.amount[lines] >= 0.0, first[group], own)
+    return event_at
+
+
+def _total_order(orders: TypedOrders, rows: IntArray, event_at: IntArray) -> IntArray:
+    """Permute rows into: customer, event time, order id, row time, amount, every other column.
+
+    Two fast sorts do nearly all the work; only rows that tie on customer and time are
+    compared further, so that a shuffled log gives the same sums to the last bit.
+    """
+    customer, at = _rank_customers(orders.customer)[orders.customer.codes[rows]], event_at[rows]
+    if not _is_sorted(customer, at):
+        by_time = np.argsort(at) if np.any(at[1:] < at[:-1]) else np.arange(len(at))
+        order = by_time[np.argsort(customer[by_time], kind="stable")]
+        rows, customer, at = rows[order], customer[order], at[order]
+    tied = np.zeros(len(rows) + 1, dtype=np.bool_)
+    tied[1:-1] = (customer[1:] == customer[:-1]) & (at[1:] == at[:-1])
+    places = np.flatnonzero(tied[:-1] | tied[1:])
+    if len(places):
+        inner = np.lexsort([*reversed(_tie_keys(orders, rows[places])), at[places], customer[places]])
+        rows = rows.copy()
+        rows[places] = rows[places][inner]
+    return rows
+
+
+def _is_sorted(customer: IntArray, at: IntArray) -> bool:
+    later = (customer[1:] > customer[:-1]) | ((customer[1:] == customer[:-1]) & (at[1:] >= at[:-1]))
+    return bool(later.all())
+
+
+def _rank_customers(customer: Codes) -> IntArray:
+    """Place of each distinct id in ascending order of the ids."""
+    rank = np.arange(len(customer.values))
+    if not np.all(customer.values[1:] >= customer.values[:-1]):
+        rank[np.argsort(customer.values, kind="stable")] = rank.copy()
+    return rank
+
+
+def _tie_keys(orders: TypedOrders, rows: IntArray) -> list[AnyArray]:
+    """Columns that settle ties, most important first."""
+    texts = {name: column.ranked(rows) for name, column in sorted(orders.texts.items())}
+    keys: list[AnyArray] = [texts.pop(ORDER_ID)] if ORDER_ID in texts else []
+    keys += [orders.ordered_at[rows], orders.amount[rows]]
+    numbers = [np.nan_to_num(column[rows], nan=-np.inf) for _, column in sorted(orders.numbers.items())]
+    return [*keys, *texts.values(), *numbers]
+
+
+def _same_as_previous(orders: TypedOrders, rows: IntArray) -> BoolArray:
+    """Rows equal to the one before in every column; nulls equal nulls."""
+    same = np.zeros(len(rows), dtype=np.bool_)
+    columns = [orders.customer.codes, orders.ordered_at, orders.amount]
+    columns += [column.codes for column in orders.texts.values()]
+    columns += [np.nan_to_num(column, nan=-np.inf) for column in orders.numbers.values()]
+    same[1:] = np.logical_and.reduce([column[rows[1:]] == column[rows[:-1]] for column in columns])
+    return same
+
+
+def _repeated(
+    orders: TypedOrders, rows: IntArray, same: BoolArray, broken: RuleArray, drop_lines: bool
+) -> BoolArray:
+    """Mark rows of repeated order ids (or, when asked, repeated lines); writes their rule into `broken`."""
+    dropped = np.zeros(len(rows), dtype=np.bool_)
+    if ORDER_ID not in orders.texts:
+        return dropped
+    order_id = orders.texts[ORDER_ID].codes[rows]
+    if orders.has_line_items:
+        if drop_lines:
+            dropped = same & (order_id >= 0)
+            broken[rows[dropped]] = Rule.REPEATED_LINE_ITEM
+        return dropped
+    identical = same & (order_id >= 0)
+    left = np.flatnonzero((order_id >= 0) & ~identical)
+    counts = np.bincount(order_id[left], minlength=len(orders.texts[ORDER_ID].values))
+    conflicting = np.flatnonzero((order_id >= 0) & (counts[order_id] > 1))
+    broken[rows[identical]] = Rule.REPEATED_ORDER_ID
+    broken[rows[conflicting]] = Rule.CONFLICTING_ORDER_ID
+    dropped[identical] = True
+    dropped[conflicting] = True
+    return dropped
+
+
+def _log(orders: TypedOrders, rows: IntArray, event_at: IntArray, zone: tzinfo, currency: str) -> OrderLog:
+    codes = orders.customer.codes[rows]
+    opens = np.ones(len(rows), dtype=np.bool_)
+    np.not_equal(codes[1:], codes[:-1], out=opens[1:])
+    firsts = np.flatnonzero(opens)
+    optional: dict[str, AnyArray] = {name: column.codes[rows] for name, column in orders.texts.items()}
+    optional |= {name: column[rows] for name, column in orders.numbers.items()}
+    return OrderLog(
+        customer_ids=orders.customer.values[codes[firsts]],
+        starts=np.append(firsts, len(rows)).astype(np.int64),
+        ordered_at=orders.ordered_at[rows],
+        amount=orders.amount[rows] + 0.0,  # no negative zero
+        event=_events(orders, rows, event_at[rows]),
+        event_at=event_at[rows] if orders.has_line_items else None,
+        optional=optional,
+        currency=currency,
+        zone=zone,
+    )
+
+
+def _events(orders: TypedOrders, rows: IntArray, at: IntArray) -> IntArray | None:
+    """Number the events of sorted line items; a line without an order id is an event of its own."""
+    if not orders.has_line_items:
+        return None
+    customer, order_id = orders.customer.codes[rows], orders.texts[ORDER_ID].codes[rows]
+    opens = np.ones(len(rows), dtype=np.bool_)
+    opens[1:] = (customer[1:] != customer[:-1]) | (at[1:] != at[:-1]) | (order_id[1:] != order_id[:-1])
+    opens |= order_id < 0
+    return np.cumsum(opens) - 1

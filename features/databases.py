@@ -1,0 +1,88 @@
+"""A SQL table or query → Arrow table, read in chunks through SQLAlchemy."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pyarrow as pa
+import sqlalchemy as sa
+
+from features.errors import OrdersError, UsageError
+
+_CHUNK_ROWS = 50_000
+
+
+def engine_for(url: str) -> sa.Engine:
+    """Engine of a SQLAlchemy URL; `postgresql://` means psycopg 3.
+
+    Raises
+    ------
+    UsageError
+        The URL is no SQLAlchemy URL, or its driver is not installed.
+    """
+    try:
+        parsed = sa.make_url(url)
+        if parsed.drivername in ("postgresql", "postgres"):
+            parsed = parsed.set(drivername="postgresql+psycopg")
+        return sa.create_engine(parsed)
+    except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError, ModuleNotFoundError) as error:
+        raise UsageError(
+            f"{hidden(url)!r} is no usable SQLAlchemy URL. Examples: sqlite:///shop.db, postgresql://user@host/shop."
+        ) from error
+
+
+def hidden(url: str) -> str:
+    """Return the URL with its password hidden."""
+    try:
+        return sa.make_url(url).render_as_string(hide_password=True)
+    except sa.exc.ArgumentError:
+        return url.partition("://")[0] + "://…"
+
+
+def read_database(url: str, table: str | None, query: str | None) -> pa.Table:
+    """Rows of a table or statement, with the column names of the database.
+
+    Raises
+    ------
+    UsageError
+        Neither table nor query was given.
+    OrdersError
+        The database cannot be reached, or refuses the statement.
+    """
+    if not (table or query):
+        raise UsageError(f"{hidden(url)!r} is a database: say --table NAME or --query 'select …'.")
+    engine = engine_for(url)
+    statement = sa.text(query) if query else sa.select(sa.text("*")).select_from(_named(table or ""))
+    try:
+        with engine.connect().execution_options(stream_results=True, yield_per=_CHUNK_ROWS) as connection:
+            result = connection.execute(statement)
+            names = list(result.keys())
+            chunks = [_chunk(names, rows) for rows in result.partitions(_CHUNK_ROWS)]
+    except sa.exc.SQLAlchemyError as error:
+        cause = str(getattr(error, "orig", None) or error).splitlines()[0]
+        raise OrdersError(f"{hidden(url)!r} cannot be read: {cause[:200]}.") from error
+    finally:
+        engine.dispose()
+    if not chunks:
+        return pa.table({name: pa.array([], pa.string()) for name in names})
+    return pa.concat_tables(chunks, promote_options="permissive")
+
+
+def _named(table: str) -> sa.TableClause:
+    schema, _, name = table.rpartition(".")
+    return sa.table(name, schema=schema or None)
+
+
+def _chunk(names: list[str], rows: Any) -> pa.Table:
+    columns = list(zip(*rows, strict=True))
+    return pa.table({name: _array(values) for name, values in zip(names, columns, strict=True)})
+
+
+def _array(values: Any) -> pa.Array:
+    if any(isinstance(value, Decimal) for value in values):
+        values = [None if value is None else float(value) for value in values]
+    try:
+        return pa.array(values)
+    except (pa.ArrowInvalid, pa.ArrowTypeError):  # SQLite lets a column hold any type
+        return pa.array([None if value is None else str(value) for value in values])

@@ -1,0 +1,67 @@
+"""How the relation began."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from features.arrays import FloatArray
+from features.catalogue import feature
+from features.history import Purchases
+from features.segments import ratio
+
+
+@feature("first_spend", "money")
+def _spend(o: Purchases) -> FloatArray:
+    """Value of the first order."""
+    return o.first(o.amount)
+
+
+@feature("first_day_spend", "money")
+def _day_spend(o: Purchases) -> FloatArray:
+    """Value of all orders on the local day of the first."""
+    first_day = o.day[np.minimum(o.starts, o.n_rows - 1)]
+    return o.sum(np.where(o.day == first_day[o.customer_of_row], o.amount, 0.0))
+
+
+@feature("first_spend_to_mean", "ratio")
+def _to_mean(o: Purchases) -> FloatArray:
+    """First order in units of the mean order."""
+    return ratio(o["first_spend"], o["spend_mean"])
+
+
+@feature("second_order_gap_days", "days", null="one order")
+def _second(o: Purchases) -> FloatArray:
+    """Days from the first order to the second."""
+    return o.gaps.first(o.gap_days)
+
+
+@feature("first_month", "month of the year", low=1.0, high=12.0, dtype="int")
+def _month(o: Purchases) -> FloatArray:
+    """Month of the year of the first order, 1-12."""
+    return o.first(o.month)
+
+
+@feature("first_on_weekend", "0 or 1", high=1.0, dtype="int")
+def _weekend(o: Purchases) -> FloatArray:
+    """Whether the first order was on a Saturday or Sunday."""
+    return o.first(o.weekday >= 5)
+
+
+@feature("first_quantity", "pieces", low=None, null="no quantity column", needs=("quantity",))
+def _quantity(o: Purchases) -> FloatArray:
+    """Pieces in the first order."""
+    return o.first(o.quantity)
+
+
+@feature(
+    "first_discounted", "0 or 1", high=1.0, dtype="int", null="no discount_amount column", needs=("discount_amount",)
+)
+def _discounted(o: Purchases) -> FloatArray:
+    """Whether the first order had a discount."""
+    return o.first(o.discount > 0.0)
+
+
+@feature("first_with_coupon", "0 or 1", high=1.0, dtype="int", null="no coupon_code column", needs=("coupon_code",))
+def _coupon(o: Purchases) -> FloatArray:
+    """Whether a coupon was used on the first order."""
+    return o.first(o.has_coupon)

@@ -1,0 +1,71 @@
+"""Instants as int64 microseconds since 1970-01-01 UTC, the only form of time inside the engine."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, tzinfo
+from functools import lru_cache
+from typing import Final
+
+import numpy as np
+
+from features.arrays import IntArray
+from features.errors import UsageError
+
+DAY_US: Final = 86_400_000_000
+NO_INSTANT: Final = np.iinfo(np.int64).min
+"""Stands for an unreadable instant until the row is rejected."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_OFFSET_STEP_US = 900_000_000  # every zone of the tz database changes on a quarter of an hour
+
+
+def to_us(moment: datetime, zone: tzinfo = UTC) -> int:
+    """Microseconds since the epoch; a naive moment is read in `zone`."""
+    aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=zone)
+    return (aware - _EPOCH) // timedelta(microseconds=1)
+
+
+def from_us(instant_us: int) -> datetime:
+    """Aware UTC datetime of an instant."""
+    return _EPOCH + timedelta(microseconds=int(instant_us))
+
+
+def isoformat(instant_us: int) -> str:
+    """ISO 8601 with `Z`, to the second, or to the microsecond where there is a fraction."""
+    return from_us(instant_us).isoformat().replace("+00:00", "Z")
+
+
+def parse_instant(text: str, zone: tzinfo = UTC) -> int:
+    """Read an ISO 8601 date or date-time such as `1998-04-02` or `2024-05-01T10:00:00+02:00`.
+
+    Raises
+    ------
+    UsageError
+        The text is not ISO 8601.
+    """
+    try:
+        return to_us(datetime.fromisoformat(text.strip()), zone)
+    except (ValueError, OverflowError) as error:
+        raise UsageError(
+            f"{text!r} is not a date. Write ISO 8601, for example 1998-04-02 or 1998-04-02T12:00:00Z."
+        ) from error
+
+
+def next_midnight(instant_us: int) -> int:
+    """First UTC midnight strictly after the instant."""
+    return (instant_us // DAY_US + 1) * DAY_US
+
+
+@lru_cache(maxsize=100_000)
+def _offset_us(bucket: int, zone: tzinfo) -> int:
+    offset = from_us(bucket * _OFFSET_STEP_US).astimezone(zone).utcoffset()
+    return 0 if offset is None else offset // timedelta(microseconds=1)
+
+
+def local_us(instants: IntArray, zone: tzinfo) -> IntArray:
+    """Wall-clock microseconds in `zone`, shape as given."""
+    if zone is UTC:
+        return instants
+    buckets, place = np.unique(instants // _OFFSET_STEP_US, return_inverse=True)
+    offsets = np.array([_offset_us(int(bucket), zone) for bucket in buckets], dtype=np.int64)
+    return instants + offsets[place.reshape(instants.shape)] if len(offsets) else instants

@@ -1,0 +1,105 @@
+"""`OrderLog`: valid order rows of many customers in one total order, as numpy columns.
+
+It is what validation hands over and the only thing the engine reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, tzinfo
+
+import numpy as np
+
+from features.arrays import AnyArray, FloatArray, IntArray, ObjectArray
+from features.columns import UNKNOWN_CURRENCY
+from features.instants import next_midnight
+
+
+@dataclass(frozen=True)
+class OrderLog:
+    """Rows sorted by customer, event time, order id, amount, then every other column.
+
+    Attributes
+    ----------
+    customer_ids
+        Distinct ids, ascending, shape (n_customers,).
+    starts
+        First row of each customer, and n_rows at the end, shape (n_customers + 1,).
+    ordered_at
+        Instant of each row, int64 µs UTC, shape (n_rows,).
+    amount
+        Net value of each row, float64, finite, shape (n_rows,); negative: a refund.
+    event
+        Number of the event (order or refund) a row belongs to, non-decreasing, shape (n_rows,);
+        None when each row is an event of its own.
+    event_at
+        Instant of that event; equals `ordered_at` when each row is an event.
+    optional
+        The optional columns that were mapped: float64 for numbers, int64 codes for texts
+        (-1 is null; the size of a code means nothing), each of shape (n_rows,).
+    zone
+        Business time zone: where days, weekdays and hours are cut.
+    """
+
+    customer_ids: ObjectArray
+    starts: IntArray
+    ordered_at: IntArray
+    amount: FloatArray
+    event: IntArray | None = None
+    event_at: IntArray | None = None
+    optional: Mapping[str, AnyArray] = field(default_factory=dict)
+    currency: str = UNKNOWN_CURRENCY
+    zone: tzinfo = UTC
+
+    @property
+    def n_customers(self) -> int:
+        """How many distinct customers."""
+        return len(self.customer_ids)
+
+    @property
+    def n_rows(self) -> int:
+        """How many rows."""
+        return len(self.ordered_at)
+
+    @property
+    def first_at(self) -> int:
+        """Instant of the earliest row. Raises ValueError on an empty log."""
+        return int(self.ordered_at.min())
+
+    @property
+    def last_at(self) -> int:
+        """Instant of the latest row. Raises ValueError on an empty log."""
+        return int(self.ordered_at.max())
+
+    @property
+    def complete_until(self) -> int:
+        """The log is complete until the midnight after its last row. Raises ValueError when empty."""
+        return next_midnight(self.last_at)
+
+    def customers(self, low: int, high: int) -> OrderLog:
+        """Return the log of the customers at positions [low, high), without copying a row."""
+        rows = slice(int(self.starts[low]), int(self.starts[high]))
+        return replace(
+            self,
+            customer_ids=self.customer_ids[low:high],
+            starts=self.starts[low : high + 1] - self.starts[low],
+            ordered_at=self.ordered_at[rows],
+            amount=self.amount[rows],
+            event=None if self.event is None else self.event[rows],
+            event_at=None if self.event_at is None else self.event_at[rows],
+            optional={name: column[rows] for name, column in self.optional.items()},
+        )
+
+    def rows(self, keep: AnyArray) -> OrderLog:
+        """Return the log of the rows where the mask holds; its customers stay, some without rows."""
+        kept_before = np.concatenate([[0], np.cumsum(keep)])
+        return replace(
+            self,
+            starts=kept_before[self.starts],
+            ordered_at=self.ordered_at[keep],
+            amount=self.amount[keep],
+            event=None if self.event is None else self.event[keep],
+            event_at=None if self.event_at is None else self.event_at[keep],
+            optional={name: column[keep] for name, column in self.optional.items()},
+        )

@@ -1,0 +1,219 @@
+"""Arrow columns of any type → the contract's types. Nothing is guessed; what cannot be read is null.
+
+Texts are parsed once per distinct value, first by Arrow in one go, one by one only where that fails.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from datetime import UTC, datetime, tzinfo
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from features.arrays import BoolArray, FloatArray, IntArray
+from features.assemble import Codes
+from features.errors import OrdersError, listed
+from features.instants import NO_INSTANT, to_us
+from features.options import DateOrder, ReadOptions
+
+_NATIONAL: Final = re.compile(
+    r"(\d{1,2})[./-](\d{1,2})[./-](\d{4})(?:[ T,]+(\d{1,2}):(\d{2})(?::(\d{2}))?\s*([AaPp][Mm])?)?"
+)
+_NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_NOT_FINITE: Final = re.compile(r"[+-]?(inf|infinity|nan)", re.IGNORECASE)
+
+
+def text_codes(column: pa.ChunkedArray, name: str) -> Codes:
+    """Codes of a text column, distinct values ascending; blank and null are -1.
+
+    Ids stay as they are written: `00012`, `12.0` and `12` are three customers.
+
+    Raises
+    ------
+    OrdersError
+        The column's type is nested, binary or boolean.
+    """
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    if pa.types.is_nested(kind) or pa.types.is_boolean(kind) or _is_binary(kind):
+        raise OrdersError(f"Column {name} has the type {column.type}; it must hold texts or whole numbers.")
+    encoded = _encoded(column)
+    values = _as_text(encoded.dictionary, name)
+    order = pc.sort_indices(values).to_numpy()
+    ordered = values.take(pa.array(order)).to_numpy(zero_copy_only=False).astype(object)
+    rank = np.full(len(values) + 1, -1, dtype=np.int64)
+    rank[order] = np.arange(len(values))
+    blank = np.array([value is None or not value.strip() for value in ordered], dtype=np.bool_)
+    codes = rank[_indices(encoded, null=len(values))]
+    if blank.any():
+        kept = np.append(np.where(blank, -1, np.cumsum(~blank) - 1), -1)
+        codes, ordered = kept[codes], ordered[~blank]
+    return Codes(codes, ordered)
+
+
+def instants(column: pa.ChunkedArray, options: ReadOptions) -> IntArray:
+    """Instants in µs UTC, NO_INSTANT where a value is no date; naive times are read in the zone.
+
+    Raises
+    ------
+    OrdersError
+        The type is no date or text; or texts are in a national form that was not announced, or
+        in another order of day and month than announced (three examples are shown).
+    """
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
+        return _timestamps(column.cast(kind), options.zone)
+    if not _is_text(kind):
+        raise OrdersError(
+            f"Column ordered_at has the type {column.type}; it must hold dates, timestamps or ISO 8601 texts."
+        )
+    encoded = _encoded(column)
+    texts = _as_text(encoded.dictionary, "ordered_at")
+    return np.append(_instants_of_texts(texts, options), NO_INSTANT)[_indices(encoded, null=len(texts))]
+
+
+def numbers(column: pa.ChunkedArray, name: str, options: ReadOptions) -> tuple[FloatArray, IntArray]:
+    """Return float64 values and the places of texts that are no number; null and unreadable are NaN.
+
+    Raises
+    ------
+    OrdersError
+        The type is neither a number nor a text.
+    """
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        values = column.cast(kind).cast(pa.float64(), safe=False)
+        return np.asarray(values.to_numpy().astype(np.float64)), np.empty(0, dtype=np.int64)
+    if pa.types.is_null(kind):
+        return np.full(len(column), np.nan), np.empty(0, dtype=np.int64)
+    if not _is_text(kind):
+        raise OrdersError(f"Column {name} has the type {column.type}; it must hold numbers.")
+    encoded = _encoded(column)
+    texts = _as_text(encoded.dictionary, name)
+    parsed, unreadable = _numbers_of_texts(texts, options)
+    places = _indices(encoded, null=len(texts))
+    return np.append(parsed, np.nan)[places], np.flatnonzero(np.append(unreadable, False)[places])
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(
+        pa.types.is_string(kind)
+        or pa.types.is_large_string(kind)
+        or pa.types.is_string_view(kind)
+        or pa.types.is_null(kind)
+    )
+
+
+def _is_binary(kind: pa.DataType) -> bool:
+    return bool(
+        pa.types.is_binary(kind)
+        or pa.types.is_large_binary(kind)
+        or pa.types.is_fixed_size_binary(kind)
+        or pa.types.is_binary_view(kind)
+    )
+
+
+def _encoded(column: pa.ChunkedArray) -> pa.DictionaryArray:
+    if pa.types.is_string_view(column.type):
+        column = column.cast(pa.large_string())
+    if not pa.types.is_dictionary(column.type):
+        column = column.dictionary_encode()
+    whole = column.unify_dictionaries().combine_chunks()
+    return whole.chunk(0) if isinstance(whole, pa.ChunkedArray) else whole
+
+
+def _indices(encoded: pa.DictionaryArray, null: int) -> IntArray:
+    return np.asarray(encoded.indices.fill_null(null).to_numpy(zero_copy_only=False).astype(np.int64))
+
+
+def _as_text(values: pa.Array, name: str) -> pa.Array:
+    try:
+        if pa.types.is_floating(values.type):  # whole numbers that met a null on their way
+            values = values.cast(pa.int64())
+        return values.cast(pa.large_string())
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise OrdersError(f"Column {name} of type {values.type} cannot be read as text: write ids as texts.") from error
+
+
+def _timestamps(column: pa.ChunkedArray, zone: tzinfo) -> IntArray:
+    moments = column.cast(pa.timestamp("us", tz=getattr(column.type, "tz", None)), safe=False)
+    if moments.type.tz is None and zone is not UTC:
+        moments = pc.assume_timezone(moments, str(zone), ambiguous="earliest", nonexistent="earliest")
+    whole = moments.cast(pa.int64()).fill_null(NO_INSTANT)
+    return np.asarray(whole.to_numpy())
+
+
+def _instants_of_texts(texts: pa.Array, options: ReadOptions) -> IntArray:
+    if options.dates is DateOrder.ISO:
+        try:  # one vectorised pass when all are plain ISO without an offset
+            naive = texts.cast(pa.timestamp("us"))
+            return _timestamps(pa.chunked_array([naive]), options.zone)
+        except pa.ArrowInvalid:
+            pass
+    _refuse_other_order(texts, options.dates)
+    read = [NO_INSTANT if text is None else _instant_of_text(text.strip(), options) for text in texts.to_pylist()]
+    return np.array(read, dtype=np.int64)
+
+
+def _instant_of_text(text: str, options: ReadOptions) -> int:
+    """Instant of one date text; ISO is always understood, a national form only when announced."""
+    national = _NATIONAL.fullmatch(text)
+    try:
+        moment = datetime.fromisoformat(text) if national is None else _national(national, options.dates)
+        return to_us(moment, options.zone)
+    except (ValueError, OverflowError):
+        return NO_INSTANT
+
+
+def _national(parts: re.Match[str], dates: DateOrder) -> datetime:
+    first, second, year, hour, minute, second_of_minute, half = parts.groups()
+    day, month = (first, second) if dates is DateOrder.DMY else (second, first)
+    hours = int(hour or 0)
+    if half:
+        hours = hours % 12 + (12 if half.lower() == "pm" else 0)
+    return datetime(int(year), int(month), int(day), hours, int(minute or 0), int(second_of_minute or 0))
+
+
+def _refuse_other_order(texts: pa.Array, dates: DateOrder) -> None:
+    found = [(text, match) for text in texts.to_pylist() if text and (match := _NATIONAL.fullmatch(text.strip()))]
+    if not found:
+        return
+    if dates is DateOrder.ISO:
+        raise OrdersError(
+            f"ordered_at holds dates in a national form: {listed(text for text, _ in found[:3])}. Day and month are "
+            "never guessed: say --dates dmy (day first) or --dates mdy (month first), or write ISO 8601."
+        )
+    month_place = 2 if dates is DateOrder.DMY else 1
+    wrong = [text for text, match in found if int(match[month_place]) > 12 >= int(match[3 - month_place])]
+    if wrong:
+        raise OrdersError(
+            f"ordered_at mixes day-first and month-first dates: {listed(wrong[:3])} cannot be {dates.value}. "
+            "Export the log with ISO 8601 dates, or give --dates the order that all rows have."
+        )
+
+
+def _numbers_of_texts(texts: pa.Array, options: ReadOptions) -> tuple[FloatArray, BoolArray]:
+    plain = pc.utf8_trim_whitespace(texts)
+    for mark in (options.currency_symbol, options.thousands):
+        if mark:
+            plain = pc.utf8_trim_whitespace(pc.replace_substring(plain, mark, ""))
+    if options.decimal != ".":
+        plain = pc.replace_substring(pc.replace_substring(plain, ".", "?"), options.decimal, ".")
+    items = plain.to_pylist()
+    values = np.array([_number(text) for text in items], dtype=np.float64)
+    unreadable = np.array([_is_unreadable(text) for text in items], dtype=np.bool_)
+    return values, unreadable
+
+
+def _number(text: str | None) -> float:
+    if text is None or not (_NUMBER.fullmatch(text) or _NOT_FINITE.fullmatch(text)):
+        return math.nan
+    value = float(text)
+    return math.inf if math.isnan(value) else value  # "nan" was written, not left empty
+
+
+def _is_unreadable(text: Any) -> bool:
+    return bool(text) and not (_NUMBER.fullmatch(text) or _NOT_FINITE.fullmatch(text))

@@ -1,0 +1,41 @@
+"""Table of contents of the door: source → raw table → rules → `Intake`."""
+
+from __future__ import annotations
+
+import logging
+
+from features.errors import OrdersError
+from features.instants import from_us
+from features.options import ReadOptions
+from features.sources import read_raw
+from features.validation import Intake, validate
+
+_log = logging.getLogger(__name__)
+
+
+def read_orders(source: str, options: ReadOptions | None = None, *, now: int | None = None) -> Intake:
+    """Read an order log and account for every row.
+
+    Parameters
+    ----------
+    source
+        Path, folder, glob, remote path or SQLAlchemy URL; see `features.sources.read_raw`.
+    now
+        Instant in µs UTC; rows later than one day after it are rejected. None skips the rule.
+
+    Raises
+    ------
+    OrdersError
+        The log cannot be used as a whole.
+    """
+    settings = options or ReadOptions()
+    intake = validate(read_raw(source, settings), settings, now)
+    if intake.n_read == 0:
+        raise OrdersError(f"{source!r} has a header but no orders.")
+    _log.info(intake.summary())
+    if intake.n_valid == 0:
+        raise OrdersError(f"{source!r} holds no usable order. {intake.summary()} See the rows with --rejected PATH.")
+    if intake.n_rejected * 10 > intake.n_read:
+        _log.warning("More than a tenth of the rows was rejected; look at them with --rejected PATH.")
+    _log.info("orders from %s to %s", from_us(intake.log.first_at), from_us(intake.log.last_at))
+    return intake

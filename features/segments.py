@@ -1,0 +1,138 @@
+"""Rows grouped by customer, and the dozen primitives every feature is made of.
+
+The rows of one customer are contiguous; all customers are reduced in one numpy call
+(`ufunc.reduceat`). A result never depends on which other customers share the call:
+one customer a call, any chunking and the whole base give the same bits.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+
+from features.arrays import BoolArray, FloatArray, IntArray
+
+
+def ratio(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
+    """Quotient, null (NaN) where the denominator is 0 or either side is null."""
+    out = np.full(len(numerator), np.nan)
+    np.divide(numerator, denominator, out=out, where=denominator != 0)
+    return out
+
+
+class Segments:
+    """`n_rows` rows of `n_customers` customers; a customer may have none.
+
+    Parameters
+    ----------
+    lengths
+        Rows of each customer, shape (n_customers,), summing to n_rows.
+    """
+
+    def __init__(self, lengths: IntArray) -> None:
+        self.lengths = lengths
+        self.ends = np.cumsum(lengths)
+        self.starts = self.ends - lengths
+        self.n_customers = len(lengths)
+        self.n_rows = int(self.ends[-1]) if len(lengths) else 0
+
+    @cached_property
+    def count(self) -> FloatArray:
+        """Rows of each customer as float64, shape (n_customers,)."""
+        return self.lengths.astype(np.float64)
+
+    @cached_property
+    def customer_of_row(self) -> IntArray:
+        """Position of each row's customer, shape (n_rows,)."""
+        return np.repeat(np.arange(self.n_customers), self.lengths)
+
+    @cached_property
+    def _filled(self) -> BoolArray | None:
+        """Which customers have rows; None when all have."""
+        filled = self.lengths > 0
+        return None if filled.all() else filled
+
+    def _reduce(self, ufunc: np.ufunc, rows: FloatArray, empty: float) -> FloatArray:
+        if self._filled is None:
+            return np.asarray(ufunc.reduceat(rows, self.starts)) if self.n_rows else np.empty(0)
+        out = np.full(self.n_customers, empty)
+        if self.n_rows:
+            out[self._filled] = ufunc.reduceat(rows, self.starts[self._filled])
+        return out
+
+    def _pick(self, rows: FloatArray, places: IntArray) -> FloatArray:
+        if self._filled is None:
+            return rows[places].astype(np.float64)
+        out = np.full(self.n_customers, np.nan)
+        out[self._filled] = rows[places[self._filled]]
+        return out
+
+    def sum(self, rows: FloatArray | BoolArray) -> FloatArray:
+        """Sum of the rows (of a mask: how many hold); 0 where a customer has none."""
+        return self._reduce(np.add, rows.astype(np.float64, copy=False), 0.0)
+
+    def max(self, rows: FloatArray) -> FloatArray:
+        """Largest value; null without rows."""
+        return self._reduce(np.maximum, rows, np.nan)
+
+    def min(self, rows: FloatArray) -> FloatArray:
+        """Smallest value; null without rows."""
+        return self._reduce(np.minimum, rows, np.nan)
+
+    def first(self, rows: FloatArray) -> FloatArray:
+        """Value of the first row; null without rows."""
+        return self._pick(rows, self.starts)
+
+    def last(self, rows: FloatArray) -> FloatArray:
+        """Value of the last row; null without rows."""
+        return self._pick(rows, self.ends - 1)
+
+    def mean(self, rows: FloatArray | BoolArray) -> FloatArray:
+        """Arithmetic mean (of a mask: the share that holds); null without rows."""
+        return ratio(self.sum(rows), self.count)
+
+    def std(self, rows: FloatArray) -> FloatArray:
+        """Sample standard deviation (n - 1), two passes; null below two rows."""
+        deviation = rows - self.mean(rows)[self.customer_of_row]
+        return np.sqrt(ratio(self.sum(deviation * deviation), np.maximum(self.count - 1.0, 0.0)))
+
+    def median(self, rows: FloatArray) -> FloatArray:
+        """Median, the mean of the two middle values for an even count; null without rows."""
+        out = np.full(self.n_customers, np.nan)
+        if not self.n_rows:
+            return out
+        ordered = rows[self._order_within(rows)]
+        filled = self.lengths > 0
+        low = (self.starts + (self.lengths - 1) // 2)[filled]
+        high = (self.starts + self.lengths // 2)[filled]
+        out[filled] = (ordered[low] + ordered[high]) / 2.0
+        return out
+
+    def _order_within(self, rows: FloatArray) -> IntArray:
+        """Permutation that sorts rows inside each customer; ties are equal values, so any order does."""
+        by_value = np.argsort(rows)
+        key = self.customer_of_row[by_value]
+        if self.n_customers <= 1 << 16:
+            key = key.astype(np.uint16)  # numpy sorts 16-bit keys by radix: linear time
+        return by_value[np.argsort(key, kind="stable")]
+
+    def n_distinct(self, codes: IntArray) -> FloatArray:
+        """Distinct non-negative codes; negative codes are nulls and do not count."""
+        known = codes >= 0
+        if not known.any():
+            return np.zeros(self.n_customers)
+        width = int(codes.max()) + 1
+        keys = np.unique(self.customer_of_row[known] * width + codes[known])
+        return np.bincount(keys // width, minlength=self.n_customers).astype(np.float64)
+
+    def n_runs(self, rows: IntArray) -> FloatArray:
+        """Distinct values of a column that does not decrease inside a customer, such as a day."""
+        new = np.ones(self.n_rows, dtype=np.bool_)
+        np.not_equal(rows[1:], rows[:-1], out=new[1:])
+        new[self.starts[self.lengths > 0]] = True
+        return self.sum(new)
+
+    def select(self, mask: BoolArray) -> Segments:
+        """Segments of the rows where `mask` holds, for the same customers."""
+        return Segments(self.sum(mask).astype(np.int64))

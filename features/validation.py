@@ -1,0 +1,184 @@
+"""Raw Arrow table → valid orders and the rows set aside, each with the rule it broke."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from features.arrays import IntArray, RuleArray
+from features.assemble import Assembled, Codes, TypedOrders, assemble
+from features.columns import (
+    AMOUNT,
+    CURRENCY,
+    CUSTOMER_ID,
+    EXPLANATIONS,
+    NUMBERS,
+    ORDERED_AT,
+    TEXTS,
+    UNKNOWN_CURRENCY,
+    Rule,
+)
+from features.errors import OrdersError, listed
+from features.options import ReadOptions
+from features.orders import OrderLog
+from features.parsing import instants, numbers, text_codes
+
+PLACEHOLDER_BEFORE_US = -315_619_200_000_000  # 1960-01-01: older "orders" are mostly placeholder dates
+
+
+@dataclass(frozen=True)
+class RawOrders:
+    """What a source delivered: a table with contract names, and the rows no reader could split.
+
+    Attributes
+    ----------
+    table
+        Columns under contract names, in the types of the source.
+    rows
+        1-based number of each table row in the source.
+    malformed
+        Text of each malformed row, by its 1-based row number.
+    """
+
+    table: pa.Table
+    rows: IntArray
+    malformed: Mapping[int, str]
+
+
+@dataclass(frozen=True)
+class Intake:
+    """A read order log and its accounts: `n_valid + n_rejected == n_read`, always.
+
+    Attributes
+    ----------
+    log
+        The valid rows.
+    rejected
+        One row for each unusable one: `row` (1-based), `rule`, `explanation`, then the columns as read.
+    identical_rows
+        Valid rows equal to another in every column; they are kept.
+    placeholder_dates
+        Valid rows dated before 1960; kept, but worth a look.
+    """
+
+    log: OrderLog
+    rejected: pa.Table
+    identical_rows: int
+    placeholder_dates: int
+
+    @property
+    def n_valid(self) -> int:
+        """Rows in the log."""
+        return self.log.n_rows
+
+    @property
+    def n_rejected(self) -> int:
+        """Rows set aside."""
+        return int(self.rejected.num_rows)
+
+    @property
+    def n_read(self) -> int:
+        """Rows in the source."""
+        return self.n_valid + self.n_rejected
+
+    @property
+    def rejected_by_rule(self) -> dict[str, int]:
+        """How many rows broke each rule, most frequent first."""
+        counts = self.rejected.column("rule").value_counts().to_pylist()
+        return {c["values"]: c["counts"] for c in sorted(counts, key=lambda c: (-c["counts"], c["values"]))}
+
+    def summary(self) -> str:
+        """One paragraph: what was read, kept, set aside and why."""
+        text = f"{self.n_read:,} rows read: {self.n_valid:,} valid of {self.log.n_customers:,} customers"
+        text += f", {self.n_rejected:,} rejected"
+        if self.n_rejected:
+            text += " (" + ", ".join(f"{rule} {count:,}" for rule, count in self.rejected_by_rule.items()) + ")"
+        if self.identical_rows:
+            text += f"; {self.identical_rows:,} rows are identical to another and were kept"
+        if self.placeholder_dates:
+            text += f"; {self.placeholder_dates:,} rows are dated before 1960 (placeholder dates?)"
+        return text + "."
+
+
+def validate(raw: RawOrders, options: ReadOptions, now: int | None) -> Intake:
+    """Parse, apply the rules of the order contract, and account for every row.
+
+    Raises
+    ------
+    OrdersError
+        The table as a whole is unusable: a column of a wrong type, day and month order not
+        announced, or more than one currency.
+    """
+    typed = _typed(raw.table, options)
+    currency = _currency(typed, options)
+    done = assemble(
+        typed, now=now, zone=options.zone, currency=currency, drop_repeated_lines=options.drop_repeated_lines
+    )
+    old = int((done.log.ordered_at < PLACEHOLDER_BEFORE_US).sum())
+    return Intake(done.log, _rejected(raw, done), done.identical_rows, old)
+
+
+def _typed(table: pa.Table, options: ReadOptions) -> TypedOrders:
+    broken: RuleArray = np.zeros(table.num_rows, dtype=np.uint8)
+    amount, _ = numbers(table.column(AMOUNT), AMOUNT, options)
+    extra = {}
+    for name in NUMBERS:
+        if name in table.column_names:
+            extra[name], unreadable = numbers(table.column(name), name, options)
+            broken[unreadable] = Rule.UNREADABLE_NUMBER
+    if pa.types.is_floating(table.schema.field(AMOUNT).type):
+        broken[_written_nan(table.column(AMOUNT))] = Rule.AMOUNT_NOT_FINITE
+    return TypedOrders(
+        customer=text_codes(table.column(CUSTOMER_ID), CUSTOMER_ID),
+        ordered_at=instants(table.column(ORDERED_AT), options),
+        amount=amount,
+        texts={name: text_codes(table.column(name), name) for name in TEXTS if name in table.column_names},
+        numbers=extra,
+        broken=broken,
+    )
+
+
+def _currency(typed: TypedOrders, options: ReadOptions) -> str:
+    if CURRENCY not in typed.texts:
+        return options.currency or UNKNOWN_CURRENCY
+    column: Codes = typed.texts[CURRENCY]
+    found = sorted({str(value).strip().upper() for value in column.values})
+    if options.currency and found and found != [options.currency.upper()]:
+        raise OrdersError(f"--currency {options.currency} contradicts the currency column, which holds {listed(found)}.")
+    if len(found) > 1:
+        raise OrdersError(
+            f"The log mixes {len(found)} currencies: {listed(found)}. Amounts of different currencies are never "
+            "added: convert them first, or train one model per currency."
+        )
+    return found[0] if found else options.currency or UNKNOWN_CURRENCY
+
+
+def _written_nan(column: pa.ChunkedArray) -> IntArray:
+    nan = column.is_null(nan_is_null=True).to_numpy() & ~column.is_null().to_numpy()
+    return np.flatnonzero(nan)
+
+
+def _rejected(raw: RawOrders, done: Assembled) -> pa.Table:
+    places = np.flatnonzero(done.broken)
+    rules = [Rule(int(code)) for code in done.broken[places]]
+    rows = raw.table.take(pa.array(places))
+    n_malformed = len(raw.malformed)
+    whole = pa.table(
+        {
+            "row": pa.array([*raw.rows[places], *raw.malformed], pa.int64()),
+            "rule": pa.array([rule.label for rule in rules] + [Rule.MALFORMED_ROW.label] * n_malformed, pa.string()),
+            "explanation": pa.array(
+                [EXPLANATIONS[rule] for rule in rules] + [EXPLANATIONS[Rule.MALFORMED_ROW]] * n_malformed, pa.string()
+            ),
+            **{name: _padded(rows.column(name), n_malformed) for name in rows.column_names},
+            "text": pa.array([None] * len(places) + list(raw.malformed.values()), pa.string()),
+        }
+    )
+    return whole.sort_by("row")
+
+
+def _padded(column: pa.ChunkedArray, n_nulls: int) -> pa.ChunkedArray:
+    return pa.chunked_array([*column.chunks, pa.nulls(n_nulls, column.type)], column.type)
