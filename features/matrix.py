@@ -24,6 +24,8 @@ class FeatureMatrix:
 
     Attributes
     ----------
+    as_of
+        Instant the features speak for, µs UTC.
     names
         Column names.
     customers
@@ -32,13 +34,14 @@ class FeatureMatrix:
         float64, NaN is null, shape (n, len(names)), row-major.
     """
 
+    as_of: int
     names: tuple[str, ...]
     customers: IntArray
     values: FloatArray
 
     def column(self, name: str) -> FloatArray:
-        """One feature, shape (n,). Raises ValueError when it is not in the matrix."""
-        return self.values[:, self.names.index(name)]
+        """One feature, contiguous, shape (n,). Raises ValueError when it is not in the matrix."""
+        return np.ascontiguousarray(self.values[:, self.names.index(name)])
 
 
 def blocks(starts: IntArray, rows: int = BLOCK_ROWS) -> Iterator[tuple[int, int]]:
@@ -85,7 +88,7 @@ def feature_matrix(
         n_known += len(known)
         if on_block is not None:
             on_block(high - low)
-    return FeatureMatrix(wanted, customers[:n_known], values[:n_known])
+    return FeatureMatrix(as_of, wanted, customers[:n_known], values[:n_known])
 
 
 def _resolve(orders: Purchases, name: str) -> FloatArray:

@@ -1,0 +1,58 @@
+"""The two yardsticks every model is shown beside, in the model's own interface."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from features.arrays import FloatArray
+from features.matrix import FeatureMatrix
+from model.btyd import Btyd, summarise
+from model.predictions import Predictions, joined
+
+
+@dataclass(frozen=True)
+class CarryForward:
+    """The past goes on: net value and orders so far per day of tenure, times the horizon.
+
+    Divides by max(tenure, horizon), so that yesterday's first order does not repeat every day;
+    the probability is that of at least one Poisson event at the same rate. A negative past gives 0.
+    """
+
+    horizons: tuple[int, ...]
+
+    def predict(self, matrix: FeatureMatrix) -> Predictions:
+        """Answer for every row of the matrix."""
+        tenure = matrix.column("tenure_days")[:, None]
+        days = np.array(self.horizons, dtype=np.float64)[None, :]
+        share = days / np.maximum(tenure, days)
+        orders = matrix.column("frequency")[:, None] * share
+        clv = np.maximum(matrix.column("historic_clv")[:, None], 0.0) * share
+        return joined(self.horizons, -np.expm1(-orders), orders, clv, np.full(len(tenure), np.nan))
+
+
+@dataclass(frozen=True)
+class BgNbdGammaGamma:
+    """Expected purchases of BG/NBD times the expected value of Gamma-Gamma."""
+
+    horizons: tuple[int, ...]
+    btyd: Btyd
+
+    def predict(self, matrix: FeatureMatrix) -> Predictions:
+        """Answer for every row of the matrix."""
+        of = summarise(matrix)
+        value = self.btyd.value.expected_value(of)[:, None]
+        probability = _columns([self.btyd.purchases.purchase_probability(of, h) for h in self.horizons])
+        orders = _columns([self.btyd.purchases.expected_purchases(of, h) for h in self.horizons])
+        return joined(self.horizons, probability, orders, orders * value, alive_or_null(self.btyd, matrix))
+
+
+def alive_or_null(btyd: Btyd, matrix: FeatureMatrix) -> FloatArray:
+    """p_alive, NaN for customers without a repeat purchase, of whom BG/NBD can only say 1."""
+    of = summarise(matrix)
+    return np.where(of.repeats > 0, btyd.purchases.p_alive(of), np.nan)
+
+
+def _columns(per_horizon: list[FloatArray]) -> FloatArray:
+    return np.stack(per_horizon, axis=1)

@@ -1,0 +1,171 @@
+"""A fitted model on disk: text boosters and a manifest, hash-checked, without a single customer row.
+
+    BUNDLE/manifest.json     everything but the trees, and the SHA-256 of each file
+    BUNDLE/churn_90.txt      LightGBM text model, one per part and horizon
+    BUNDLE/registered.json   name and version, written by whoever took it from a registry
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from dataclasses import asdict, dataclass
+from datetime import tzinfo
+from pathlib import Path
+from typing import Any, Final
+
+import lightgbm as lgb
+import numpy as np
+
+from features.catalogue import CATALOGUE
+from features.errors import BundleError, listed
+from features.options import zone_named
+from model.btyd import BgNbd, Btyd, GammaGamma
+from model.clv import Blend, ClvModel, HorizonModel, Part, Prior
+
+FORMAT: Final = 1
+MANIFEST: Final = "manifest.json"
+REGISTERED: Final = "registered.json"
+PARTS: Final = ("churn", "orders", "spend")
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a model comes from.
+
+    Attributes
+    ----------
+    trained_on
+        ISO instant: every training label window ends at or before it.
+    data_fingerprint
+        SHA-256 of the orders it was trained on, first 16 hex digits.
+    currency, timezone
+        Currency of all money, and the business time zone of days and hours.
+    optional_columns
+        Optional columns that the training log had.
+    """
+
+    trained_on: str
+    data_fingerprint: str
+    currency: str
+    timezone: str
+    optional_columns: tuple[str, ...]
+
+    @property
+    def zone(self) -> tzinfo:
+        """The business time zone."""
+        return zone_named(self.timezone)
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A model with its provenance and identity (`version` is the registry's, or the bundle's hash)."""
+
+    model: ClvModel
+    provenance: Provenance
+    name: str
+    version: str
+
+
+def save_bundle(folder: Path, model: ClvModel, provenance: Provenance) -> None:
+    """Write a bundle beside `folder`, then rename it into place; an existing folder is replaced."""
+    beside = folder.with_name(f".{folder.name}.{os.getpid()}")
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir(parents=True)
+    hashes = {}
+    for part in model.parts:
+        for kind in PARTS:
+            name = f"{kind}_{part.horizon_days}.txt"
+            text = getattr(part, kind).trees.model_to_string().encode()
+            (beside / name).write_bytes(text)
+            hashes[name] = hashlib.sha256(text).hexdigest()
+    manifest = json.dumps(_manifest(model, provenance, hashes), indent=1, sort_keys=True)
+    (beside / MANIFEST).write_text(manifest + "\n")
+    shutil.rmtree(folder, ignore_errors=True)
+    beside.rename(folder)
+
+
+def load_bundle(folder: Path) -> Bundle:
+    """Read a bundle and check it whole.
+
+    Raises
+    ------
+    BundleError
+        Missing, damaged, of another format, or fitted on another feature catalogue.
+    """
+    try:
+        raw = (folder / MANIFEST).read_bytes()
+        manifest = json.loads(raw)
+    except (OSError, ValueError) as error:
+        raise BundleError(f"There is no model in {str(folder)!r}: its {MANIFEST} is missing or damaged.") from error
+    _check(folder, manifest)
+    registered = folder / REGISTERED
+    identity = json.loads(registered.read_text()) if registered.is_file() else {}
+    return Bundle(
+        model=_model(folder, manifest),
+        provenance=Provenance(
+            **{**manifest["provenance"], "optional_columns": tuple(manifest["provenance"]["optional_columns"])}
+        ),
+        name=identity.get("name", "clv"),
+        version=identity.get("version", hashlib.sha256(raw).hexdigest()[:12]),
+    )
+
+
+def catalogue_fingerprint() -> str:
+    """SHA-256 of the names and definitions of all features."""
+    text = "\n".join(f"{entry.name}\t{entry.unit}\t{entry.definition}" for entry in CATALOGUE)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _manifest(model: ClvModel, provenance: Provenance, hashes: dict[str, str]) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "provenance": asdict(provenance),
+        "catalogue": catalogue_fingerprint(),
+        "features": model.features,
+        "horizons": model.horizons,
+        "btyd": asdict(model.btyd),
+        "blends": {
+            f"{kind}_{part.horizon_days}": asdict(getattr(part, kind).blend) for part in model.parts for kind in PARTS
+        },
+        "prior": {
+            "purchase_probability": model.prior.purchase_probability.tolist(),
+            "orders": model.prior.orders.tolist(),
+            "clv": model.prior.clv.tolist(),
+        },
+        "files": hashes,
+    }
+
+
+def _check(folder: Path, manifest: dict[str, Any]) -> None:
+    if manifest.get("format") != FORMAT:
+        raise BundleError(
+            f"The model in {str(folder)!r} has format {manifest.get('format')}, this version reads {FORMAT}: retrain it."
+        )
+    damaged = [name for name, digest in manifest["files"].items() if _digest(folder / name) != digest]
+    if damaged:
+        raise BundleError(f"The model in {str(folder)!r} is damaged: {listed(damaged)} fail their hash. Export it again.")
+    if manifest["catalogue"] != catalogue_fingerprint():
+        unknown = sorted(set(manifest["features"]) - set(CATALOGUE.names))
+        which = f" (unknown here: {listed(unknown)})" if unknown else ""
+        raise BundleError(f"The model in {str(folder)!r} was fitted on another feature catalogue{which}: retrain it.")
+
+
+def _digest(path: Path) -> str | None:
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+
+
+def _model(folder: Path, manifest: dict[str, Any]) -> ClvModel:
+    def part(kind: str, horizon: int) -> Part:
+        blend = Blend(**manifest["blends"][f"{kind}_{horizon}"])
+        return Part(lgb.Booster(model_file=folder / f"{kind}_{horizon}.txt"), blend)
+
+    prior = {name: np.array(values, dtype=np.float64) for name, values in manifest["prior"].items()}
+    return ClvModel(
+        features=tuple(manifest["features"]),
+        btyd=Btyd(BgNbd(**manifest["btyd"]["purchases"]), GammaGamma(**manifest["btyd"]["value"])),
+        parts=tuple(HorizonModel(h, part("churn", h), part("orders", h), part("spend", h)) for h in manifest["horizons"]),
+        prior=Prior(**prior),
+    )

@@ -1,0 +1,156 @@
+"""`ClvModel`: the one definition of inference. Backtest, batch, service and pyfunc all call `predict`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import lightgbm as lgb
+import numpy as np
+from scipy.special import expit, logit
+
+from features.arrays import FloatArray
+from features.matrix import FeatureMatrix
+from model.baselines import alive_or_null
+from model.btyd import Btyd, Summary, summarise
+from model.predictions import Predictions, joined
+
+BTYD_INPUTS = ("btyd_probability", "btyd_orders", "btyd_value", "btyd_clv", "btyd_alive")
+"""Quantities of the buy-till-you-die model that the trees see beside the catalogue's features."""
+
+
+@dataclass(frozen=True)
+class Blend:
+    """How a tree score and its buy-till-you-die counterpart are joined on the link scale.
+
+    `trees * tree_score + btyd * btyd_score + level`; calibration and level live here, as numbers.
+    """
+
+    trees: float
+    btyd: float
+    level: float
+
+    def __call__(self, tree_score: FloatArray, btyd_score: FloatArray) -> FloatArray:
+        """Blended score, shape (n,)."""
+        return self.trees * tree_score + self.btyd * btyd_score + self.level
+
+
+@dataclass(frozen=True)
+class Part:
+    """One of the three models of a horizon: trees and the blend of their score."""
+
+    trees: lgb.Booster
+    blend: Blend
+
+    def score(self, inputs: FloatArray, btyd_score: FloatArray, threads: int) -> FloatArray:
+        """Blended score on the link scale, shape (n,)."""
+        raw = self.trees.predict(inputs, raw_score=True, num_threads=threads)
+        return self.blend(np.ascontiguousarray(raw, dtype=np.float64), btyd_score)
+
+
+@dataclass(frozen=True)
+class HorizonModel:
+    """Churn, orders and spend for one horizon."""
+
+    horizon_days: int
+    churn: Part
+    orders: Part
+    spend: Part
+
+
+@dataclass(frozen=True)
+class Prior:
+    """What is expected of a customer in the horizon after the first order, shape (K,) each.
+
+    The answer for ids of whom no order is known (`basis = "prior"`).
+    """
+
+    purchase_probability: FloatArray
+    orders: FloatArray
+    clv: FloatArray
+
+    def predictions(self, horizons: tuple[int, ...], n_customers: int) -> Predictions:
+        """Give the same answer for n customers."""
+        tiled = [np.tile(row, (n_customers, 1)) for row in (self.purchase_probability, self.orders, self.clv)]
+        return joined(horizons, *tiled, np.full(n_customers, np.nan))
+
+
+@dataclass(frozen=True)
+class BtydScores:
+    """Buy-till-you-die quantities of one horizon, as model inputs and as link-scale scores."""
+
+    inputs: FloatArray
+    probability: FloatArray
+    orders: FloatArray
+    spend: FloatArray
+
+
+def btyd_scores(btyd: Btyd, of: Summary, horizon_days: int) -> BtydScores:
+    """Compute the quantities once for trees and blends."""
+    probability, orders, value = btyd.conditional(of, horizon_days)
+    columns = [probability, orders, value, probability * orders * value, btyd.purchases.p_alive(of)]
+    return BtydScores(
+        inputs=np.stack(columns, axis=1),
+        probability=logit(probability),
+        orders=np.log(np.maximum(orders - 1.0, 1e-6)),
+        spend=np.log(np.maximum(orders * value, 1e-6)),
+    )
+
+
+def input_names(features: Sequence[str]) -> list[str]:
+    """Names of the trees' columns."""
+    return [*features, *BTYD_INPUTS]
+
+
+@dataclass(frozen=True)
+class ClvModel:
+    """Purchase probability, orders and CLV of every customer, over all fitted horizons.
+
+    Parameters
+    ----------
+    features
+        The catalogue's features that the trees read, in their order.
+    btyd
+        BG/NBD and Gamma-Gamma, fitted on the orders before `as_of`.
+    parts
+        One entry per horizon, ascending.
+    prior
+        The answer for customers without an order.
+    """
+
+    features: tuple[str, ...]
+    btyd: Btyd
+    parts: tuple[HorizonModel, ...]
+    prior: Prior
+
+    @property
+    def horizons(self) -> tuple[int, ...]:
+        """Fitted horizons in days, ascending."""
+        return tuple(part.horizon_days for part in self.parts)
+
+    def predict(self, matrix: FeatureMatrix, threads: int = 1) -> Predictions:
+        """Predict for every row of a feature matrix.
+
+        Parameters
+        ----------
+        matrix
+            Features that include the model's, n rows.
+        threads
+            Threads for the trees; the result does not depend on it.
+        """
+        of = summarise(matrix)
+        places = [matrix.names.index(name) for name in self.features]
+        known = matrix.values[:, places]
+        answers = [self._one(part, known, btyd_scores(self.btyd, of, part.horizon_days), threads) for part in self.parts]
+        probability, orders, clv = (np.stack(columns, axis=1) for columns in zip(*answers, strict=True))
+        return joined(self.horizons, probability, orders, clv, alive_or_null(self.btyd, matrix))
+
+    @staticmethod
+    def _one(
+        part: HorizonModel, known: FloatArray, btyd: BtydScores, threads: int
+    ) -> tuple[FloatArray, FloatArray, FloatArray]:
+        inputs = np.concatenate([known, btyd.inputs], axis=1)
+        probability = expit(part.churn.score(inputs, btyd.probability, threads))
+        orders = 1.0 + np.exp(part.orders.score(inputs, btyd.orders, threads))
+        spend = np.exp(part.spend.score(inputs, btyd.spend, threads))
+        return probability, probability * orders, probability * spend

@@ -1,0 +1,94 @@
+"""What any model answers, and how its horizons are made to agree."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from features.arrays import FloatArray
+from features.errors import HorizonError
+from features.matrix import FeatureMatrix
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Expectations for n customers over K horizons, shorter horizons first.
+
+    Attributes
+    ----------
+    horizons
+        Days ahead, ascending, length K.
+    purchase_probability
+        Chance of at least one order within the horizon, in [0, 1], shape (n, K).
+    orders
+        Expected number of orders, >= purchase_probability, shape (n, K).
+    clv
+        Expected net value (money), >= 0, shape (n, K): probability times expected spend given a purchase.
+    p_alive
+        Latent chance of being active, from the buy-till-you-die model; NaN where it says nothing, shape (n,).
+    """
+
+    horizons: tuple[int, ...]
+    purchase_probability: FloatArray
+    orders: FloatArray
+    clv: FloatArray
+    p_alive: FloatArray
+
+    @property
+    def average_order_value(self) -> FloatArray:
+        """clv / orders: a ratio of expectations, NaN where no order is expected, shape (n, K)."""
+        return np.divide(self.clv, self.orders, out=np.full(self.clv.shape, np.nan), where=self.orders > 0)
+
+    def place(self, horizon_days: int) -> int:
+        """Column of a horizon. Raises HorizonError when it was not fitted."""
+        if horizon_days not in self.horizons:
+            raise HorizonError(
+                f"No model was fitted for a horizon of {horizon_days} days. "
+                f"Fitted: {', '.join(map(str, self.horizons))}. Train with --horizon-days {horizon_days} to have it."
+            )
+        return self.horizons.index(horizon_days)
+
+
+class Model(Protocol):
+    """What the product and its baselines have in common."""
+
+    @property
+    def horizons(self) -> tuple[int, ...]:
+        """Days ahead the model speaks for, ascending."""
+        ...
+
+    def predict(self, matrix: FeatureMatrix) -> Predictions:
+        """Answer for every row of a matrix that holds the whole catalogue."""
+        ...
+
+
+def non_decreasing(values: FloatArray) -> FloatArray:
+    """Isotonic regression of each row over its K horizons, equal weights, shape (n, K).
+
+    By the min-max formula: max over i <= k of min over j >= k of mean(values[i..j]). Averaging
+    violators keeps the row's sum, where a running maximum would bias it upwards; and it keeps
+    order between rows, so expected orders stay above the probability of a purchase.
+    """
+    if values.shape[1] < 2:
+        return values
+    sums = np.concatenate([np.zeros((len(values), 1)), np.cumsum(values, axis=1)], axis=1)
+    k_horizons = values.shape[1]
+    out = np.empty_like(values)
+    for k in range(k_horizons):
+        floors = [
+            np.min([(sums[:, j + 1] - sums[:, i]) / (j + 1 - i) for j in range(k, k_horizons)], axis=0)
+            for i in range(k + 1)
+        ]
+        out[:, k] = np.max(floors, axis=0)
+    return out
+
+
+def joined(
+    horizons: tuple[int, ...], probability: FloatArray, orders: FloatArray, clv: FloatArray, p_alive: FloatArray
+) -> Predictions:
+    """Predictions whose values never fall with the horizon; arrays of shape (n, K)."""
+    return Predictions(
+        horizons, non_decreasing(probability), non_decreasing(orders), non_decreasing(clv), p_alive
+    )

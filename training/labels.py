@@ -1,0 +1,58 @@
+"""What happened next: the only place that looks ahead of a cut-off."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from features.arrays import BoolArray, FloatArray, IntArray
+from features.errors import HorizonError
+from features.history import Events
+from features.instants import DAY_US, isoformat
+from features.orders import OrderLog
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Outcomes in [as_of, as_of + horizon), shape (n,) each.
+
+    Attributes
+    ----------
+    n_orders
+        Orders with a positive value.
+    spend
+        max(0, net value of the window) with at least one order, else 0.
+    left_out
+        Net value that `spend` does not show: refunds beyond the orders, refunds without an order (<= 0).
+    """
+
+    n_orders: FloatArray
+    spend: FloatArray
+    left_out: FloatArray
+
+    @property
+    def purchased(self) -> BoolArray:
+        """Whether there was an order."""
+        return self.n_orders > 0
+
+
+def label_window(log: OrderLog, customers: IntArray, as_of: int, horizon_days: int) -> Labels:
+    """Look ahead for the customers at the given positions of the log.
+
+    Raises
+    ------
+    HorizonError
+        The window ends after the log does: its labels have not matured.
+    """
+    end = as_of + horizon_days * DAY_US
+    if end > log.complete_until:
+        raise HorizonError(
+            f"The window of {horizon_days} days from {isoformat(as_of)} ends at {isoformat(end)}, but the log is "
+            f"complete only until {isoformat(log.complete_until)}: choose an earlier as_of or a shorter horizon."
+        )
+    window = Events(log.rows((log.ordered_at >= as_of) & (log.ordered_at < end)))
+    n_orders = window.sum((window.amount > 0.0) & (window.at >= as_of))[customers]
+    net = window.sum(window.amount)[customers]
+    spend = np.where(n_orders > 0, np.maximum(net, 0.0), 0.0)
+    return Labels(n_orders, spend, net - spend)
