@@ -23,7 +23,7 @@ from features.columns import (
     UNKNOWN_CURRENCY,
     Rule,
 )
-from features.instants import DAY_US, NO_INSTANT
+from features.instants import DAY_US, NO_INSTANT, next_midnight
 from features.orders import OrderLog
 
 
@@ -242,6 +242,7 @@ def _log(orders: TypedOrders, rows: IntArray, event_at: IntArray, zone: tzinfo, 
         event=_events(orders, rows, event_at[rows]),
         event_at=event_at[rows] if orders.has_line_items else None,
         optional=optional,
+        complete_until=next_midnight(int(orders.ordered_at[rows].max())) if len(rows) else 0,
         currency=currency,
         zone=zone,
     )

@@ -11,6 +11,7 @@ customers, in the same order:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -23,9 +24,10 @@ from features.segments import Segments
 
 
 def before(log: OrderLog, as_of: int) -> OrderLog:
-    """Return the rows before `as_of`; the log itself when all of them are."""
+    """Return the rows before `as_of`, for the same customers; complete until then at the latest."""
     known = log.ordered_at < as_of
-    return log if known.all() else log.rows(known)
+    past = log if known.all() else log.rows(known)
+    return past if past.complete_until <= as_of else replace(past, complete_until=as_of)
 
 
 class Items(Segments):

@@ -13,7 +13,6 @@ import numpy as np
 
 from features.arrays import AnyArray, FloatArray, IntArray, ObjectArray
 from features.columns import UNKNOWN_CURRENCY
-from features.instants import next_midnight
 
 
 @dataclass(frozen=True)
@@ -38,6 +37,9 @@ class OrderLog:
     optional
         The optional columns that were mapped: float64 for numbers, int64 codes for texts
         (-1 is null; the size of a code means nothing), each of shape (n_rows,).
+    complete_until
+        Instant until which no order is missing: the midnight after the last row read, or the
+        moment the log was cut at.
     zone
         Business time zone: where days, weekdays and hours are cut.
     """
@@ -49,6 +51,7 @@ class OrderLog:
     event: IntArray | None = None
     event_at: IntArray | None = None
     optional: Mapping[str, AnyArray] = field(default_factory=dict)
+    complete_until: int = 0
     currency: str = UNKNOWN_CURRENCY
     zone: tzinfo = UTC
 
@@ -71,11 +74,6 @@ class OrderLog:
     def last_at(self) -> int:
         """Instant of the latest row. Raises ValueError on an empty log."""
         return int(self.ordered_at.max())
-
-    @property
-    def complete_until(self) -> int:
-        """The log is complete until the midnight after its last row. Raises ValueError when empty."""
-        return next_midnight(self.last_at)
 
     def customers(self, low: int, high: int) -> OrderLog:
         """Return the log of the customers at positions [low, high), without copying a row."""

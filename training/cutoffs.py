@@ -17,8 +17,8 @@ STEP_DAYS: Final = 30
 
 
 def history_days(log: OrderLog, as_of: int) -> int:
-    """Whole days from the first order to `as_of`."""
-    return max(0, (as_of - log.first_at) // DAY_US)
+    """Whole days from the first order to `as_of`, or to the end of the log where that is earlier."""
+    return max(0, (min(as_of, log.complete_until) - log.first_at) // DAY_US)
 
 
 def training_cutoffs(log: OrderLog, as_of: int, horizon_days: int) -> list[int]:
@@ -28,7 +28,7 @@ def training_cutoffs(log: OrderLog, as_of: int, horizon_days: int) -> list[int]:
     year's seasons are seen; none with less than MIN_HISTORY_DAYS of orders behind it.
     """
     step = min(STEP_DAYS, max(7, horizon_days // 3)) * DAY_US
-    newest = as_of - horizon_days * DAY_US
+    newest = min(as_of, log.complete_until) - horizon_days * DAY_US
     oldest = log.first_at + MIN_HISTORY_DAYS * DAY_US
     return [cutoff for k in range(MAX_CUTOFFS) if (cutoff := newest - k * step) >= oldest]
 

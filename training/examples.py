@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -22,6 +23,7 @@ class Snapshot:
 
     matrix: FeatureMatrix
     btyd: Btyd
+    btyd_seconds: float
 
 
 @dataclass
@@ -29,7 +31,6 @@ class Snapshots:
     """Snapshots of one log, computed once per cut-off and shared between horizons."""
 
     log: OrderLog
-    on_snapshot: Callable[[int], None] = lambda _: None
     _made: dict[int, Snapshot] = field(default_factory=dict)
 
     def at(self, cutoff: int) -> Snapshot:
@@ -37,8 +38,9 @@ class Snapshots:
         if cutoff not in self._made:
             matrix = feature_matrix(self.log, cutoff)
             nearby = next(reversed(self._made.values())).btyd if self._made else None
-            self._made[cutoff] = Snapshot(matrix, fit_btyd(summarise(matrix), nearby))
-            self.on_snapshot(cutoff)
+            clock = time.perf_counter()
+            btyd = fit_btyd(summarise(matrix), nearby)
+            self._made[cutoff] = Snapshot(matrix, btyd, time.perf_counter() - clock)
         return self._made[cutoff]
 
 
@@ -69,10 +71,10 @@ class Examples:
 
 
 def training_examples(
-    snapshots: Snapshots, cutoffs: Sequence[int], horizon_days: int, features: Sequence[str]
+    snapshots: Snapshots, log: OrderLog, cutoffs: Sequence[int], horizon_days: int, features: Sequence[str]
 ) -> Examples:
-    """Stack the cut-offs, oldest first."""
-    parts = [_one(snapshots.at(cutoff), snapshots.log, horizon_days, features) for cutoff in sorted(cutoffs)]
+    """Stack the cut-offs, oldest first; `log` holds nothing after the moment that is trained for."""
+    parts = [_one(snapshots.at(cutoff), log, horizon_days, features) for cutoff in sorted(cutoffs)]
     return Examples(
         inputs=np.concatenate([part.inputs for part in parts]),
         customers=np.concatenate([part.customers for part in parts]),

@@ -6,7 +6,9 @@ Per horizon: examples at many cut-offs → trees for churn, orders and spend →
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,6 +18,7 @@ import numpy as np
 from features.arrays import BoolArray, FloatArray, IntArray
 from features.catalogue import CATALOGUE
 from features.errors import TrainingError
+from features.history import before
 from features.instants import isoformat
 from features.matrix import FeatureMatrix
 from features.orders import OrderLog
@@ -42,7 +45,7 @@ TREES: Final[dict[str, Any]] = {
     "verbosity": -1,
     "deterministic": True,
     "force_row_wise": True,
-    "num_threads": 2,
+    "num_threads": 1,  # threads of one booster spin against any neighbour; boosters run side by side instead
 }
 N_TREES: Final = 200
 
@@ -56,7 +59,13 @@ class Progress:
 
 
 def fit(
-    log: OrderLog, as_of: int, horizons: Sequence[int], *, seed: int = SEED, progress: Progress | None = None
+    log: OrderLog,
+    as_of: int,
+    horizons: Sequence[int],
+    *,
+    seed: int = SEED,
+    progress: Progress | None = None,
+    snapshots: Snapshots | None = None,
 ) -> ClvModel:
     """Fit a model on label windows that end at or before `as_of`.
 
@@ -68,6 +77,8 @@ def fit(
         Days ahead, ascending.
     seed
         Of folds and trees.
+    snapshots
+        Snapshots made elsewhere of a log that `log` is the beginning of, to be used and added to.
 
     Raises
     ------
@@ -75,18 +86,20 @@ def fit(
         Too few customers or purchases to learn from; the text names what is missing.
     """
     told = progress or Progress()
-    past = Snapshots(log, lambda cutoff: told.stage(f"features as of {isoformat(cutoff)[:10]}"))
-    now = past.at(as_of)
+    past = before(log, as_of)
+    known = snapshots or Snapshots(past)
+    now = known.at(as_of)
     _require_enough(now.matrix)
     features = informative(now.matrix)
     parts = []
     for horizon in horizons:
-        cutoffs = training_cutoffs(log, as_of, horizon)
-        examples = training_examples(past, cutoffs, horizon, features)
+        cutoffs = training_cutoffs(past, as_of, horizon)
+        told.stage(f"features as of {len(cutoffs)} cut-offs")
+        examples = training_examples(known, past, cutoffs, horizon, features)
         told.stage(f"{horizon}-day models on {len(examples):,} examples of {len(cutoffs)} cut-offs")
         parts.append(fit_horizon(examples, features, horizon, seed))
         told.advance()
-    return ClvModel(features, now.btyd, tuple(parts), fit_prior(log, as_of, horizons))
+    return ClvModel(features, now.btyd, tuple(parts), fit_prior(past, as_of, horizons))
 
 
 def informative(matrix: FeatureMatrix) -> tuple[str, ...]:
@@ -130,9 +143,8 @@ def _part(
 ) -> Part:
     inputs, target, btyd_score = examples.inputs[rows], target[rows], btyd_score[rows]
     folds = fold_of(examples.customers[rows], seed)
-    scores = out_of_fold(inputs, target, folds, objective, names, seed)
-    blend = fit_blend(link, target, scores, btyd_score)
-    return Part(grow(inputs, target, objective, names, seed), blend)
+    trees, scores = grow_with_folds(inputs, target, folds, objective, names, seed)
+    return Part(trees, fit_blend(link, target, scores, btyd_score))
 
 
 def fold_of(customers: IntArray, seed: int) -> IntArray:
@@ -141,24 +153,31 @@ def fold_of(customers: IntArray, seed: int) -> IntArray:
     return np.asarray(shuffled[customers] % N_FOLDS, dtype=np.int64)
 
 
-def out_of_fold(
+def grow_with_folds(
     inputs: FloatArray, target: FloatArray, folds: IntArray, objective: str, names: Sequence[str], seed: int
-) -> FloatArray:
-    """Link-scale scores of each row from trees that never saw its customer, shape (n,)."""
-    scores = np.empty(len(target))
-    for fold in range(N_FOLDS):
-        held_out = folds == fold
-        trees = grow(inputs[~held_out], target[~held_out], objective, names, seed)
-        scores[held_out] = trees.predict(inputs[held_out], raw_score=True)
-    return scores
+) -> tuple[lgb.Booster, FloatArray]:
+    """Trees on all rows, and out-of-fold scores: link scale, from trees that never saw the customer.
 
-
-def grow(inputs: FloatArray, target: FloatArray, objective: str, names: Sequence[str], seed: int) -> lgb.Booster:
-    """Grow the trees of one model."""
+    Returns
+    -------
+    (booster, scores of shape (n,))
+    """
     small = {"min_data_in_leaf": max(5, min(TREES["min_data_in_leaf"], len(target) // 50))}
     settings = {**TREES, **small, "objective": objective, "seed": seed}
-    data = lgb.Dataset(inputs, target, feature_name=list(names), free_raw_data=True)
-    return lgb.train(settings, data, num_boost_round=N_TREES)
+    whole = lgb.Dataset(inputs, target, feature_name=list(names), params=settings).construct()
+    scores = np.empty(len(target))
+
+    def grow(fold: int) -> lgb.Booster:
+        if fold == N_FOLDS:
+            return lgb.train(settings, whole, N_TREES)
+        trees = lgb.train(settings, whole.subset(np.flatnonzero(folds != fold).tolist()), N_TREES)
+        held_out = folds == fold
+        scores[held_out] = trees.predict(inputs[held_out], raw_score=True, num_threads=1)
+        return trees
+
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        boosters = list(pool.map(grow, [N_FOLDS, *range(N_FOLDS)]))
+    return boosters[0], scores
 
 
 def _require_enough(matrix: FeatureMatrix) -> None:

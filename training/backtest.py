@@ -1,0 +1,189 @@
+"""Out-of-time evaluation: fit on the past of a moment, predict once, compare with what happened.
+
+The embargo is the horizon itself: every label window that is learnt from ends at or before the
+moment of the test, and the fit is handed a log that holds nothing later.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from features.arrays import FloatArray, ObjectArray
+from features.errors import HorizonError
+from features.history import before
+from features.instants import DAY_US, isoformat
+from features.matrix import FeatureMatrix
+from features.orders import OrderLog
+from model.baselines import BgNbdGammaGamma, CarryForward
+from model.predictions import Model, Predictions
+from training.cutoffs import MIN_HISTORY_DAYS
+from training.examples import Snapshots
+from training.fitting import SEED, Progress, fit
+from training.labels import Labels, label_window
+from training.metrics import Difference, Scored, evaluate, paired_differences
+
+CLV: Final = "clv"
+CARRY_FORWARD: Final = "carry_forward"
+BGNBD_GAMMA_GAMMA: Final = "bgnbd_gamma_gamma"
+BASELINES: Final = (CARRY_FORWARD, BGNBD_GAMMA_GAMMA)
+DEFAULT_CASES: Final = 3
+
+
+@dataclass(frozen=True)
+class Answered:
+    """One model's answers in a case: scored, measured, and the seconds of fitting and predicting."""
+
+    scored: Scored
+    metrics: Mapping[str, float | None]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Case:
+    """One test: a moment, a horizon, and every model's answer.
+
+    Attributes
+    ----------
+    models
+        By name; `clv` is ours.
+    differences
+        Per baseline and metric: ours less theirs, paired bootstrap 95 % interval.
+    left_out
+        Net value that the labels do not show (refunds without an order, negative nets).
+    """
+
+    as_of: int
+    horizon_days: int
+    customer_ids: ObjectArray
+    actual_total: float
+    left_out: float
+    models: Mapping[str, Answered]
+    differences: Mapping[str, Mapping[str, Difference]]
+
+    def document(self) -> dict[str, Any]:
+        """Return the case as DESIGN's JSON: undefined values are null, every key is present."""
+        return {
+            "as_of": isoformat(self.as_of),
+            "horizon_days": self.horizon_days,
+            "n_customers": len(self.customer_ids),
+            "actual_total": self.actual_total,
+            "left_out_total": self.left_out,
+            "models": {name: {**a.metrics, "seconds": a.seconds, "ci": self._ci(name)} for name, a in self.models.items()},
+        }
+
+    def _ci(self, name: str) -> dict[str, Any] | None:
+        found = self.differences.get(name)
+        if found is None:
+            return None
+        return {metric: {"clv_less_this": d.estimate, "lower": d.lower, "upper": d.upper} for metric, d in found.items()}
+
+
+def default_cases(log: OrderLog, horizon_days: int) -> list[int]:
+    """Up to three moments, a horizon apart, the last as late as its window matures; ascending.
+
+    Raises
+    ------
+    HorizonError
+        The history leaves no window to learn from before one to test on.
+    """
+    newest = log.complete_until - horizon_days * DAY_US
+    oldest = log.first_at + (horizon_days + MIN_HISTORY_DAYS) * DAY_US
+    cases = [at for k in range(DEFAULT_CASES) if (at := newest - k * horizon_days * DAY_US) >= oldest]
+    if not cases:
+        longest = max(0, ((log.complete_until - log.first_at) // DAY_US - MIN_HISTORY_DAYS) // 2)
+        raise HorizonError(
+            f"A horizon of {horizon_days} days leaves no window to learn from before one to test on: the log has "
+            f"{(log.complete_until - log.first_at) // DAY_US} days. The longest possible is {longest} days."
+        )
+    return sorted(cases)
+
+
+def run_case(
+    log: OrderLog,
+    as_of: int,
+    horizon_days: int,
+    *,
+    seed: int = SEED,
+    progress: Progress | None = None,
+    snapshots: Snapshots | None = None,
+) -> Case:
+    """Fit before `as_of`, predict once, measure beside both baselines.
+
+    `snapshots` of the same log are used and added to: each sees only what lies before its cut-off.
+
+    Raises
+    ------
+    HorizonError
+        The window after `as_of` has not matured, or the history before it is too short.
+    TrainingError
+        Too little to learn from before `as_of`.
+    """
+    _require_history(log, as_of, horizon_days)
+    past, known = before(log, as_of), snapshots or Snapshots(log)
+    clock = time.perf_counter()
+    ours = fit(past, as_of, (horizon_days,), seed=seed, progress=progress, snapshots=known)
+    fitted_in = time.perf_counter() - clock
+    snapshot = known.at(as_of)
+    labels = label_window(log, snapshot.matrix.customers, as_of, horizon_days)
+    rivals: dict[str, tuple[Model, float]] = {
+        CLV: (ours, fitted_in),
+        CARRY_FORWARD: (CarryForward((horizon_days,)), 0.0),
+        BGNBD_GAMMA_GAMMA: (BgNbdGammaGamma((horizon_days,), snapshot.btyd), snapshot.btyd_seconds),
+    }
+    models = {name: _answer(model, snapshot.matrix, labels, spent) for name, (model, spent) in rivals.items()}
+    return Case(
+        as_of,
+        horizon_days,
+        past.customer_ids[snapshot.matrix.customers],
+        float(labels.spend.sum()),
+        float(labels.left_out.sum()),
+        models,
+        {name: paired_differences(models[CLV].scored, models[name].scored) for name in BASELINES},
+    )
+
+
+def _require_history(log: OrderLog, as_of: int, horizon_days: int) -> None:
+    if as_of - (horizon_days + MIN_HISTORY_DAYS) * DAY_US < log.first_at:
+        longest = max(0, (as_of - log.first_at) // DAY_US - MIN_HISTORY_DAYS)
+        raise HorizonError(
+            f"Before {isoformat(as_of)} the log has {max(0, (as_of - log.first_at) // DAY_US)} days; a horizon of "
+            f"{horizon_days} days needs {MIN_HISTORY_DAYS} more than its own length to learn from. "
+            f"The longest possible there is {longest} days."
+        )
+
+
+def _answer(model: Model, matrix: FeatureMatrix, labels: Labels, fitted_in: float) -> Answered:
+    clock = time.perf_counter()
+    answers = model.predict(matrix)
+    return _measured(answers, 0, labels, fitted_in + time.perf_counter() - clock)
+
+
+def _measured(answers: Predictions, place: int, labels: Labels, seconds: float) -> Answered:
+    scored = Scored(
+        actual=labels.spend,
+        purchased=labels.purchased,
+        clv=np.ascontiguousarray(answers.clv[:, place]),
+        probability=np.ascontiguousarray(answers.purchase_probability[:, place]),
+    )
+    return Answered(scored, evaluate(scored), seconds)
+
+
+def predictions_table(cases: Sequence[Case]) -> dict[str, FloatArray | ObjectArray | list[Any]]:
+    """Columns of `--predictions`: one row per case and customer, of `clv` only."""
+    rows = [(case, case.models[CLV].scored) for case in cases]
+    nulls = [None] * sum(len(case.customer_ids) for case in cases)
+    return {
+        "customer_id": np.concatenate([case.customer_ids for case, _ in rows]),
+        "as_of": [isoformat(case.as_of) for case, _ in rows for _ in case.customer_ids],
+        "horizon_days": [case.horizon_days for case, _ in rows for _ in case.customer_ids],
+        "actual": np.concatenate([s.actual for _, s in rows]),
+        "predicted_clv": np.concatenate([s.clv for _, s in rows]),
+        "purchase_probability": np.concatenate([s.probability for _, s in rows]),
+        "lower": nulls,
+        "upper": nulls,
+    }

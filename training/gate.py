@@ -1,0 +1,52 @@
+"""May a model be promoted? Three conditions on the held-out window, each with its figures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from training.backtest import BGNBD_GAMMA_GAMMA, CARRY_FORWARD, CLV, Case
+
+MAX_BIAS: Final = 0.25
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Outcome of one condition, in words."""
+
+    holds: bool
+    text: str
+
+
+def gate(case: Case) -> list[Verdict]:
+    """Judge a held-out case: beats carry-forward, not worse than BG/NBD + Gamma-Gamma, total not far off."""
+    ours = case.models[CLV].metrics
+    theirs = case.models[CARRY_FORWARD].metrics
+    return [
+        _beats_carry_forward(ours["normalized_gini"], theirs["normalized_gini"]),
+        _not_worse_than_btyd(case),
+        _total_holds(ours["bias"]),
+    ]
+
+
+def _beats_carry_forward(ours: float | None, theirs: float | None) -> Verdict:
+    if ours is None or theirs is None:
+        return Verdict(False, "normalised Gini is undefined: nothing was bought in the held-out window")
+    return Verdict(ours > theirs, f"normalised Gini {ours:.3f} must exceed carry-forward's {theirs:.3f}")
+
+
+def _not_worse_than_btyd(case: Case) -> Verdict:
+    difference = case.differences[BGNBD_GAMMA_GAMMA].get("normalized_gini")
+    if difference is None:
+        return Verdict(False, "normalised Gini cannot be compared with BG/NBD + Gamma-Gamma")
+    return Verdict(
+        difference.upper >= 0.0,
+        f"normalised Gini less that of BG/NBD + Gamma-Gamma is {difference.estimate:+.3f} "
+        f"[{difference.lower:+.3f}, {difference.upper:+.3f}]; the interval must reach 0",
+    )
+
+
+def _total_holds(bias: float | None) -> Verdict:
+    if bias is None:
+        return Verdict(False, "total bias is undefined: nothing was spent in the held-out window")
+    return Verdict(abs(bias) <= MAX_BIAS, f"total bias {bias:+.1%} must lie within ±{MAX_BIAS:.0%}")

@@ -1,0 +1,92 @@
+"""Table of contents of a training: evaluate on the held-out window, then fit on everything."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from features.errors import TrainingError
+from features.history import before
+from features.instants import DAY_US, isoformat
+from features.orders import OrderLog
+from model.bundle import Provenance
+from model.clv import ClvModel
+from training.backtest import Case, run_case
+from training.cutoffs import checked_horizons
+from training.examples import Snapshots
+from training.fingerprint import data_fingerprint
+from training.fitting import SEED, Progress, fit
+from training.gate import Verdict, gate
+
+PREFERRED_HORIZON = 90
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A fitted model with its evidence.
+
+    Attributes
+    ----------
+    cases
+        The held-out window of each horizon, predicted by a model that was fitted before it.
+    dropped_horizons
+        Default horizons that the history was too short for.
+    """
+
+    model: ClvModel
+    provenance: Provenance
+    cases: tuple[Case, ...]
+    dropped_horizons: tuple[int, ...]
+
+    @property
+    def primary(self) -> Case:
+        """The case that tiers and the gate speak of: 90 days, or the fitted horizon next to it."""
+        return min(self.cases, key=lambda case: (abs(case.horizon_days - PREFERRED_HORIZON), case.horizon_days))
+
+    @property
+    def verdicts(self) -> list[Verdict]:
+        """The gate's findings."""
+        return gate(self.primary)
+
+
+def train(
+    log: OrderLog,
+    as_of: int,
+    horizons: Sequence[int] | None,
+    timezone: str,
+    *,
+    seed: int = SEED,
+    progress: Progress | None = None,
+) -> Trained:
+    """Evaluate out of time, then fit the model that will be used, on all windows that end by `as_of`.
+
+    Parameters
+    ----------
+    horizons
+        Days ahead; None takes those of 30, 90, 180, 365 that the history allows.
+    timezone
+        Name of the log's business time zone, kept with the model.
+
+    Raises
+    ------
+    HorizonError, TrainingError
+        The history is too short for a horizon, or too small to learn from.
+    """
+    past = before(log, as_of)
+    if not past.n_rows:
+        raise TrainingError(f"No order lies before {isoformat(as_of)}: nothing to train on.")
+    chosen, dropped = checked_horizons(past, as_of, horizons)
+    told = progress or Progress()
+    end, known = min(as_of, past.complete_until), Snapshots(past)
+    cases = tuple(
+        run_case(past, end - days * DAY_US, days, seed=seed, progress=told, snapshots=known) for days in chosen
+    )
+    model = fit(past, as_of, chosen, seed=seed, progress=told, snapshots=known)
+    provenance = Provenance(
+        trained_on=isoformat(as_of),
+        data_fingerprint=data_fingerprint(past),
+        currency=log.currency,
+        timezone=timezone,
+        optional_columns=tuple(sorted(log.optional)),
+    )
+    return Trained(model, provenance, cases, dropped)
