@@ -26,7 +26,11 @@ def engine_for(url: str) -> sa.Engine:
         if parsed.drivername in ("postgresql", "postgres"):
             parsed = parsed.set(drivername="postgresql+psycopg")
         return sa.create_engine(parsed)
-    except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError, ModuleNotFoundError) as error:
+    except (
+        sa.exc.ArgumentError,
+        sa.exc.NoSuchModuleError,
+        ModuleNotFoundError,
+    ) as error:
         raise UsageError(
             f"{hidden(url)!r} is no usable SQLAlchemy URL. Examples: sqlite:///shop.db, postgresql://user@host/shop."
         ) from error
@@ -51,11 +55,19 @@ def read_database(url: str, table: str | None, query: str | None) -> pa.Table:
         The database cannot be reached, or refuses the statement.
     """
     if not (table or query):
-        raise UsageError(f"{hidden(url)!r} is a database: say --table NAME or --query 'select …'.")
+        raise UsageError(
+            f"{hidden(url)!r} is a database: say --table NAME or --query 'select …'."
+        )
     engine = engine_for(url)
-    statement = sa.text(query) if query else sa.select(sa.text("*")).select_from(_named(table or ""))
+    statement = (
+        sa.text(query)
+        if query
+        else sa.select(sa.text("*")).select_from(_named(table or ""))
+    )
     try:
-        with engine.connect().execution_options(stream_results=True, yield_per=_CHUNK_ROWS) as connection:
+        with engine.connect().execution_options(
+            stream_results=True, yield_per=_CHUNK_ROWS
+        ) as connection:
             result = connection.execute(statement)
             names = list(result.keys())
             chunks = [_chunk(names, rows) for rows in result.partitions(_CHUNK_ROWS)]
@@ -76,7 +88,9 @@ def _named(table: str) -> sa.TableClause:
 
 def _chunk(names: list[str], rows: Any) -> pa.Table:
     columns = list(zip(*rows, strict=True))
-    return pa.table({name: _array(values) for name, values in zip(names, columns, strict=True)})
+    return pa.table(
+        {name: _array(values) for name, values in zip(names, columns, strict=True)}
+    )
 
 
 def _array(values: Any) -> pa.Array:

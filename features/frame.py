@@ -24,12 +24,16 @@ def orders_from_frame(
     """Validate a frame of orders; the index is ignored. See `features.reading.read_orders`."""
     settings = options or ReadOptions()
     columns = resolve([str(name) for name in orders.columns], settings.mapping)
-    table = pa.table({name: pa.Array.from_pandas(orders[column]) for name, column in columns.items()})
+    table = pa.table(
+        {name: pa.Array.from_pandas(orders[column]) for name, column in columns.items()}
+    )
     return validate(RawOrders(table, np.arange(1, len(orders) + 1), {}), settings, now)
 
 
 def build_features(
-    orders: OrderLog | pd.DataFrame, as_of: str | datetime, options: ReadOptions | None = None
+    orders: OrderLog | pd.DataFrame,
+    as_of: str | datetime,
+    options: ReadOptions | None = None,
 ) -> pd.DataFrame:
     """One row of features per customer with at least one order before `as_of`.
 
@@ -58,7 +62,13 @@ def build_features(
 
 def to_frame(matrix: FeatureMatrix, log: OrderLog) -> pd.DataFrame:
     """Feature matrix as a frame indexed by customer id."""
-    index = pd.Index(log.customer_ids[matrix.customers], name="customer_id", dtype="str")
+    index = pd.Index(
+        log.customer_ids[matrix.customers], name="customer_id", dtype="str"
+    )
     frame = pd.DataFrame(matrix.values, index=index, columns=list(matrix.names))
-    whole = [name for name in matrix.names if CATALOGUE[name].dtype == "int" and CATALOGUE[name].null == NEVER]
+    whole = [
+        name
+        for name in matrix.names
+        if CATALOGUE[name].dtype == "int" and CATALOGUE[name].null == NEVER
+    ]
     return frame.astype(dict.fromkeys(whole, np.int64))

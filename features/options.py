@@ -56,11 +56,15 @@ class ReadOptions:
     def __post_init__(self) -> None:
         unknown = [name for name in self.mapping if name not in ALL]
         if unknown:
-            raise UsageError(f"--map names no column of the order contract: {listed(unknown)}. Known: {', '.join(ALL)}.")
+            raise UsageError(
+                f"--map names no column of the order contract: {listed(unknown)}. Known: {', '.join(ALL)}."
+            )
         if self.table and self.query:
             raise UsageError("--table and --query exclude each other: give one.")
         if self.decimal == self.thousands:
-            raise UsageError(f"--decimal and --thousands are both {self.decimal!r}: they must differ.")
+            raise UsageError(
+                f"--decimal and --thousands are both {self.decimal!r}: they must differ."
+            )
         if len(self.decimal) != 1:
             raise UsageError(f"--decimal must be one character, got {self.decimal!r}.")
 
@@ -77,4 +81,6 @@ def zone_named(name: str) -> tzinfo:
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise UsageError(f"{name!r} is no time zone of the tz database. Example: Europe/Berlin.") from error
+        raise UsageError(
+            f"{name!r} is no time zone of the tz database. Example: Europe/Berlin."
+        ) from error

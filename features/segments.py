@@ -55,7 +55,11 @@ class Segments:
 
     def _reduce(self, ufunc: np.ufunc, rows: FloatArray, empty: float) -> FloatArray:
         if self._filled is None:
-            return np.asarray(ufunc.reduceat(rows, self.starts)) if self.n_rows else np.empty(0)
+            return (
+                np.asarray(ufunc.reduceat(rows, self.starts))
+                if self.n_rows
+                else np.empty(0)
+            )
         out = np.full(self.n_customers, empty)
         if self.n_rows:
             out[self._filled] = ufunc.reduceat(rows, self.starts[self._filled])
@@ -95,7 +99,9 @@ class Segments:
     def std(self, rows: FloatArray) -> FloatArray:
         """Sample standard deviation (n - 1), two passes; null below two rows."""
         deviation = rows - self.mean(rows)[self.customer_of_row]
-        return np.sqrt(ratio(self.sum(deviation * deviation), np.maximum(self.count - 1.0, 0.0)))
+        return np.sqrt(
+            ratio(self.sum(deviation * deviation), np.maximum(self.count - 1.0, 0.0))
+        )
 
     def median(self, rows: FloatArray) -> FloatArray:
         """Median, the mean of the two middle values for an even count; null without rows."""

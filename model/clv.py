@@ -15,7 +15,15 @@ from model.baselines import alive_or_null
 from model.btyd import Btyd, Summary, summarise
 from model.predictions import Predictions, joined
 
-BTYD_INPUTS = ("btyd_probability", "btyd_orders", "btyd_value", "btyd_clv", "btyd_alive")
+BTYD_INPUTS = (
+    "btyd_probability",
+    "btyd_orders",
+    "btyd_alive",
+    "btyd_value",
+    "btyd_clv",
+    "btyd_orders_if_any",
+    "btyd_spend_if_any",
+)
 """Quantities of the buy-till-you-die model that the trees see beside the catalogue's features."""
 
 
@@ -42,7 +50,9 @@ class Part:
     trees: lgb.Booster
     blend: Blend
 
-    def score(self, inputs: FloatArray, btyd_score: FloatArray, threads: int) -> FloatArray:
+    def score(
+        self, inputs: FloatArray, btyd_score: FloatArray, threads: int
+    ) -> FloatArray:
         """Blended score on the link scale, shape (n,)."""
         raw = self.trees.predict(inputs, raw_score=True, num_threads=threads)
         return self.blend(np.ascontiguousarray(raw, dtype=np.float64), btyd_score)
@@ -71,7 +81,10 @@ class Prior:
 
     def predictions(self, horizons: tuple[int, ...], n_customers: int) -> Predictions:
         """Give the same answer for n customers."""
-        tiled = [np.tile(row, (n_customers, 1)) for row in (self.purchase_probability, self.orders, self.clv)]
+        tiled = [
+            np.tile(row, (n_customers, 1))
+            for row in (self.purchase_probability, self.orders, self.clv)
+        ]
         return joined(horizons, *tiled, np.full(n_customers, np.nan))
 
 
@@ -84,16 +97,25 @@ class BtydScores:
     orders: FloatArray
     spend: FloatArray
 
+    def columns(self) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+        """Inputs and scores, to be stacked or cut alike."""
+        return self.inputs, self.probability, self.orders, self.spend
+
 
 def btyd_scores(btyd: Btyd, of: Summary, horizon_days: int) -> BtydScores:
     """Compute the quantities once for trees and blends."""
     probability, orders, value = btyd.conditional(of, horizon_days)
-    columns = [probability, orders, value, probability * orders * value, btyd.purchases.p_alive(of)]
+    alive, expected, spend = (
+        btyd.purchases.p_alive(of),
+        probability * orders,
+        orders * value,
+    )
+    columns = [probability, expected, alive, value, expected * value, orders, spend]
     return BtydScores(
         inputs=np.stack(columns, axis=1),
         probability=logit(probability),
-        orders=np.log(np.maximum(orders - 1.0, 1e-6)),
-        spend=np.log(np.maximum(orders * value, 1e-6)),
+        orders=np.log(np.maximum(orders - 1.0, 0.05)),
+        spend=np.log(np.maximum(spend, 1e-6)),
     )
 
 
@@ -141,9 +163,18 @@ class ClvModel:
         of = summarise(matrix)
         places = [matrix.names.index(name) for name in self.features]
         known = matrix.values[:, places]
-        answers = [self._one(part, known, btyd_scores(self.btyd, of, part.horizon_days), threads) for part in self.parts]
-        probability, orders, clv = (np.stack(columns, axis=1) for columns in zip(*answers, strict=True))
-        return joined(self.horizons, probability, orders, clv, alive_or_null(self.btyd, matrix))
+        answers = [
+            self._one(
+                part, known, btyd_scores(self.btyd, of, part.horizon_days), threads
+            )
+            for part in self.parts
+        ]
+        probability, orders, clv = (
+            np.stack(columns, axis=1) for columns in zip(*answers, strict=True)
+        )
+        return joined(
+            self.horizons, probability, orders, clv, alive_or_null(self.btyd, matrix)
+        )
 
     @staticmethod
     def _one(

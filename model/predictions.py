@@ -39,7 +39,12 @@ class Predictions:
     @property
     def average_order_value(self) -> FloatArray:
         """clv / orders: a ratio of expectations, NaN where no order is expected, shape (n, K)."""
-        return np.divide(self.clv, self.orders, out=np.full(self.clv.shape, np.nan), where=self.orders > 0)
+        return np.divide(
+            self.clv,
+            self.orders,
+            out=np.full(self.clv.shape, np.nan),
+            where=self.orders > 0,
+        )
 
     def place(self, horizon_days: int) -> int:
         """Column of a horizon. Raises HorizonError when it was not fitted."""
@@ -73,12 +78,20 @@ def non_decreasing(values: FloatArray) -> FloatArray:
     """
     if values.shape[1] < 2:
         return values
-    sums = np.concatenate([np.zeros((len(values), 1)), np.cumsum(values, axis=1)], axis=1)
+    sums = np.concatenate(
+        [np.zeros((len(values), 1)), np.cumsum(values, axis=1)], axis=1
+    )
     k_horizons = values.shape[1]
     out = np.empty_like(values)
     for k in range(k_horizons):
         floors = [
-            np.min([(sums[:, j + 1] - sums[:, i]) / (j + 1 - i) for j in range(k, k_horizons)], axis=0)
+            np.min(
+                [
+                    (sums[:, j + 1] - sums[:, i]) / (j + 1 - i)
+                    for j in range(k, k_horizons)
+                ],
+                axis=0,
+            )
             for i in range(k + 1)
         ]
         out[:, k] = np.max(floors, axis=0)
@@ -86,9 +99,17 @@ def non_decreasing(values: FloatArray) -> FloatArray:
 
 
 def joined(
-    horizons: tuple[int, ...], probability: FloatArray, orders: FloatArray, clv: FloatArray, p_alive: FloatArray
+    horizons: tuple[int, ...],
+    probability: FloatArray,
+    orders: FloatArray,
+    clv: FloatArray,
+    p_alive: FloatArray,
 ) -> Predictions:
     """Predictions whose values never fall with the horizon; arrays of shape (n, K)."""
     return Predictions(
-        horizons, non_decreasing(probability), non_decreasing(orders), non_decreasing(clv), p_alive
+        horizons,
+        non_decreasing(probability),
+        non_decreasing(orders),
+        non_decreasing(clv),
+        p_alive,
     )

@@ -1,1 +1,10 @@
-""
+"""Features + model → answers, over HTTP and in batch.
+
+In the order the data flows:
+
+- `store`: the only reader of MLflow; a version's bundle in a local folder;
+- `scorer`: orders + bundle → the answer, the one assembler;
+- `schemas`, `requests`: what the service takes and gives; bytes → answers;
+- `front`, `observing`, `openapi`, `page`: our HTTP routes; `service`: BentoML around them;
+- `batch`: the whole base to a file or a table; `settings`: what an operator may set.
+"""

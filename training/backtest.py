@@ -73,14 +73,20 @@ class Case:
             "n_customers": len(self.customer_ids),
             "actual_total": self.actual_total,
             "left_out_total": self.left_out,
-            "models": {name: {**a.metrics, "seconds": a.seconds, "ci": self._ci(name)} for name, a in self.models.items()},
+            "models": {
+                name: {**a.metrics, "seconds": a.seconds, "ci": self._ci(name)}
+                for name, a in self.models.items()
+            },
         }
 
     def _ci(self, name: str) -> dict[str, Any] | None:
         found = self.differences.get(name)
         if found is None:
             return None
-        return {metric: {"clv_less_this": d.estimate, "lower": d.lower, "upper": d.upper} for metric, d in found.items()}
+        return {
+            metric: {"clv_less_this": d.estimate, "lower": d.lower, "upper": d.upper}
+            for metric, d in found.items()
+        }
 
 
 def default_cases(log: OrderLog, horizon_days: int) -> list[int]:
@@ -93,9 +99,15 @@ def default_cases(log: OrderLog, horizon_days: int) -> list[int]:
     """
     newest = log.complete_until - horizon_days * DAY_US
     oldest = log.first_at + (horizon_days + MIN_HISTORY_DAYS) * DAY_US
-    cases = [at for k in range(DEFAULT_CASES) if (at := newest - k * horizon_days * DAY_US) >= oldest]
+    cases = [
+        at
+        for k in range(DEFAULT_CASES)
+        if (at := newest - k * horizon_days * DAY_US) >= oldest
+    ]
     if not cases:
-        longest = max(0, ((log.complete_until - log.first_at) // DAY_US - MIN_HISTORY_DAYS) // 2)
+        longest = max(
+            0, ((log.complete_until - log.first_at) // DAY_US - MIN_HISTORY_DAYS) // 2
+        )
         raise HorizonError(
             f"A horizon of {horizon_days} days leaves no window to learn from before one to test on: the log has "
             f"{(log.complete_until - log.first_at) // DAY_US} days. The longest possible is {longest} days."
@@ -126,16 +138,24 @@ def run_case(
     _require_history(log, as_of, horizon_days)
     past, known = before(log, as_of), snapshots or Snapshots(log)
     clock = time.perf_counter()
-    ours = fit(past, as_of, (horizon_days,), seed=seed, progress=progress, snapshots=known)
+    ours = fit(
+        past, as_of, (horizon_days,), seed=seed, progress=progress, snapshots=known
+    )
     fitted_in = time.perf_counter() - clock
     snapshot = known.at(as_of)
     labels = label_window(log, snapshot.matrix.customers, as_of, horizon_days)
     rivals: dict[str, tuple[Model, float]] = {
         CLV: (ours, fitted_in),
         CARRY_FORWARD: (CarryForward((horizon_days,)), 0.0),
-        BGNBD_GAMMA_GAMMA: (BgNbdGammaGamma((horizon_days,), snapshot.btyd), snapshot.btyd_seconds),
+        BGNBD_GAMMA_GAMMA: (
+            BgNbdGammaGamma((horizon_days,), snapshot.btyd),
+            snapshot.btyd_seconds,
+        ),
     }
-    models = {name: _answer(model, snapshot.matrix, labels, spent) for name, (model, spent) in rivals.items()}
+    models = {
+        name: _answer(model, snapshot.matrix, labels, spent)
+        for name, (model, spent) in rivals.items()
+    }
     return Case(
         as_of,
         horizon_days,
@@ -143,7 +163,10 @@ def run_case(
         float(labels.spend.sum()),
         float(labels.left_out.sum()),
         models,
-        {name: paired_differences(models[CLV].scored, models[name].scored) for name in BASELINES},
+        {
+            name: paired_differences(models[CLV].scored, models[name].scored)
+            for name in BASELINES
+        },
     )
 
 
@@ -157,13 +180,17 @@ def _require_history(log: OrderLog, as_of: int, horizon_days: int) -> None:
         )
 
 
-def _answer(model: Model, matrix: FeatureMatrix, labels: Labels, fitted_in: float) -> Answered:
+def _answer(
+    model: Model, matrix: FeatureMatrix, labels: Labels, fitted_in: float
+) -> Answered:
     clock = time.perf_counter()
     answers = model.predict(matrix)
     return _measured(answers, 0, labels, fitted_in + time.perf_counter() - clock)
 
 
-def _measured(answers: Predictions, place: int, labels: Labels, seconds: float) -> Answered:
+def _measured(
+    answers: Predictions, place: int, labels: Labels, seconds: float
+) -> Answered:
     scored = Scored(
         actual=labels.spend,
         purchased=labels.purchased,
@@ -173,14 +200,18 @@ def _measured(answers: Predictions, place: int, labels: Labels, seconds: float) 
     return Answered(scored, evaluate(scored), seconds)
 
 
-def predictions_table(cases: Sequence[Case]) -> dict[str, FloatArray | ObjectArray | list[Any]]:
+def predictions_table(
+    cases: Sequence[Case],
+) -> dict[str, FloatArray | ObjectArray | list[Any]]:
     """Columns of `--predictions`: one row per case and customer, of `clv` only."""
     rows = [(case, case.models[CLV].scored) for case in cases]
     nulls = [None] * sum(len(case.customer_ids) for case in cases)
     return {
         "customer_id": np.concatenate([case.customer_ids for case, _ in rows]),
         "as_of": [isoformat(case.as_of) for case, _ in rows for _ in case.customer_ids],
-        "horizon_days": [case.horizon_days for case, _ in rows for _ in case.customer_ids],
+        "horizon_days": [
+            case.horizon_days for case, _ in rows for _ in case.customer_ids
+        ],
         "actual": np.concatenate([s.actual for _, s in rows]),
         "predicted_clv": np.concatenate([s.clv for _, s in rows]),
         "purchase_probability": np.concatenate([s.probability for _, s in rows]),

@@ -10,10 +10,8 @@ from features.instants import DAY_US
 from features.orders import OrderLog
 
 DEFAULT_HORIZONS: Final = (30, 90, 180, 365)
-MIN_HISTORY_DAYS: Final = 28
+MIN_HISTORY_DAYS: Final = 30
 """Days of orders that must lie before a cut-off for its features to mean anything."""
-MAX_CUTOFFS: Final = 12
-STEP_DAYS: Final = 30
 
 
 def history_days(log: OrderLog, as_of: int) -> int:
@@ -24,13 +22,17 @@ def history_days(log: OrderLog, as_of: int) -> int:
 def training_cutoffs(log: OrderLog, as_of: int, horizon_days: int) -> list[int]:
     """Cut-offs whose label windows [c, c + horizon) end at or before `as_of`, newest first.
 
-    A month apart, or a third of the horizon where that is shorter; at most twelve, so that a
-    year's seasons are seen; none with less than MIN_HISTORY_DAYS of orders behind it.
+    Back to the start of the log, less half a horizon (30 to 60 days) of history. A month apart
+    where that gives at least five, else a fortnight, else a week: short logs get overlapping windows.
+    Placeholder dates long before the shop began do not add cut-offs: at most five years are walked.
     """
-    step = min(STEP_DAYS, max(7, horizon_days // 3)) * DAY_US
     newest = min(as_of, log.complete_until) - horizon_days * DAY_US
-    oldest = log.first_at + MIN_HISTORY_DAYS * DAY_US
-    return [cutoff for k in range(MAX_CUTOFFS) if (cutoff := newest - k * step) >= oldest]
+    history = min(max(horizon_days // 2, MIN_HISTORY_DAYS), 60)
+    span = (newest - log.first_at) // DAY_US - history
+    if span < 0:
+        return [newest] if (newest - log.first_at) // DAY_US >= MIN_HISTORY_DAYS else []
+    step = 30 if span >= 150 else 14 if span >= 42 else 7
+    return [newest - days * DAY_US for days in range(0, min(span, 5 * 365) + 1, step)]
 
 
 def longest_horizon(log: OrderLog, as_of: int) -> int:
@@ -38,7 +40,9 @@ def longest_horizon(log: OrderLog, as_of: int) -> int:
     return max(0, (history_days(log, as_of) - MIN_HISTORY_DAYS) // 2)
 
 
-def checked_horizons(log: OrderLog, as_of: int, asked: Sequence[int] | None) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def checked_horizons(
+    log: OrderLog, as_of: int, asked: Sequence[int] | None
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """(horizons to fit, defaults that were dropped), both ascending.
 
     Raises
@@ -62,5 +66,9 @@ def _too_long(wrong: Sequence[int], log: OrderLog, as_of: int, longest: int) -> 
     return (
         f"A horizon of {listed(wrong)} days does not fit: the log has {history_days(log, as_of)} days before as_of, and a "
         f"horizon needs {MIN_HISTORY_DAYS} days of history, one label window to learn from and one held out. "
-        + (f"The longest possible is {longest} days." if longest >= 1 else "No horizon is possible: bring more history.")
+        + (
+            f"The longest possible is {longest} days."
+            if longest >= 1
+            else "No horizon is possible: bring more history."
+        )
     )

@@ -5,16 +5,21 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 
-from features.arrays import FloatArray, IntArray
+from features.arrays import BoolArray, FloatArray, IntArray
+from features.history import before
 from features.matrix import FeatureMatrix, feature_matrix
 from features.orders import OrderLog
 from model.btyd import Btyd, summarise
 from model.clv import BtydScores, btyd_scores
 from training.btyd import fit_btyd
 from training.labels import label_window
+
+MAX_EXAMPLES: Final = 60_000
+"""More rows than this cost time and gain nothing measurable; the rest is drawn at random."""
 
 
 @dataclass(frozen=True)
@@ -36,10 +41,12 @@ class Snapshots:
     def at(self, cutoff: int) -> Snapshot:
         """Snapshot as of a cut-off."""
         if cutoff not in self._made:
-            matrix = feature_matrix(self.log, cutoff)
-            nearby = next(reversed(self._made.values())).btyd if self._made else None
+            matrix = feature_matrix(before(self.log, cutoff), cutoff)
+            nearest = min(self._made, key=lambda made: abs(made - cutoff), default=None)
             clock = time.perf_counter()
-            btyd = fit_btyd(summarise(matrix), nearby)
+            btyd = fit_btyd(
+                summarise(matrix), None if nearest is None else self._made[nearest].btyd
+            )
             self._made[cutoff] = Snapshot(matrix, btyd, time.perf_counter() - clock)
         return self._made[cutoff]
 
@@ -52,6 +59,8 @@ class Examples:
     ----------
     inputs
         What the trees see, shape (n, n_inputs).
+    cutoff
+        Number of the cut-off, 0 the oldest, shape (n,).
     customers
         Position of the customer in the log, shape (n,): folds are cut by it.
     btyd
@@ -61,6 +70,7 @@ class Examples:
     """
 
     inputs: FloatArray
+    cutoff: IntArray
     customers: IntArray
     btyd: BtydScores
     n_orders: FloatArray
@@ -69,31 +79,74 @@ class Examples:
     def __len__(self) -> int:
         return len(self.customers)
 
+    def rows(self, keep: BoolArray | IntArray) -> Examples:
+        """Return some of the rows."""
+        scores = BtydScores(*(column[keep] for column in self.btyd.columns()))
+        return Examples(
+            self.inputs[keep],
+            self.cutoff[keep],
+            self.customers[keep],
+            scores,
+            self.n_orders[keep],
+            self.spend[keep],
+        )
+
 
 def training_examples(
-    snapshots: Snapshots, log: OrderLog, cutoffs: Sequence[int], horizon_days: int, features: Sequence[str]
+    snapshots: Snapshots,
+    log: OrderLog,
+    cutoffs: Sequence[int],
+    horizon_days: int,
+    features: Sequence[str],
+    seed: int,
 ) -> Examples:
-    """Stack the cut-offs, oldest first; `log` holds nothing after the moment that is trained for."""
-    parts = [_one(snapshots.at(cutoff), log, horizon_days, features) for cutoff in sorted(cutoffs)]
+    """Stack the cut-offs, oldest first, a random MAX_EXAMPLES of the rows.
+
+    `log` holds nothing after the moment that is trained for.
+    """
+    sizes = [len(snapshots.at(cutoff).matrix.customers) for cutoff in sorted(cutoffs)]
+    kept = _drawn(sizes, seed)
+    parts = [
+        _one(snapshots.at(cutoff), log, horizon_days, features, place).rows(rows)
+        for place, (cutoff, rows) in enumerate(zip(sorted(cutoffs), kept, strict=True))
+    ]
     return Examples(
         inputs=np.concatenate([part.inputs for part in parts]),
+        cutoff=np.concatenate([part.cutoff for part in parts]),
         customers=np.concatenate([part.customers for part in parts]),
         btyd=BtydScores(
-            *(np.concatenate(columns) for columns in zip(*(_scores(part.btyd) for part in parts), strict=True))
+            *(
+                np.concatenate(columns)
+                for columns in zip(
+                    *(part.btyd.columns() for part in parts), strict=True
+                )
+            )
         ),
         n_orders=np.concatenate([part.n_orders for part in parts]),
         spend=np.concatenate([part.spend for part in parts]),
     )
 
 
-def _one(snapshot: Snapshot, log: OrderLog, horizon_days: int, features: Sequence[str]) -> Examples:
+def _drawn(sizes: Sequence[int], seed: int) -> list[BoolArray]:
+    keep = np.ones(sum(sizes), dtype=np.bool_)
+    if len(keep) > MAX_EXAMPLES:
+        keep[np.random.default_rng(seed).permutation(len(keep))[MAX_EXAMPLES:]] = False
+    return np.split(keep, np.cumsum(sizes)[:-1])
+
+
+def _one(
+    snapshot: Snapshot,
+    log: OrderLog,
+    horizon_days: int,
+    features: Sequence[str],
+    place: int,
+) -> Examples:
     matrix = snapshot.matrix
     labels = label_window(log, matrix.customers, matrix.as_of, horizon_days)
     btyd = btyd_scores(snapshot.btyd, summarise(matrix), horizon_days)
     known = matrix.values[:, [matrix.names.index(name) for name in features]]
     inputs = np.concatenate([known, btyd.inputs], axis=1)
-    return Examples(inputs, matrix.customers, btyd, labels.n_orders, labels.spend)
-
-
-def _scores(scores: BtydScores) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
-    return scores.inputs, scores.probability, scores.orders, scores.spend
+    cutoff = np.full(len(inputs), place, dtype=np.int64)
+    return Examples(
+        inputs, cutoff, matrix.customers, btyd, labels.n_orders, labels.spend
+    )

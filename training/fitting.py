@@ -1,7 +1,8 @@
 """Order log → fitted `ClvModel`: the table of contents of training.
 
-Per horizon: examples at many cut-offs → trees for churn, orders and spend → out-of-fold scores
-(folds cut by customer) → the blend with the buy-till-you-die model, which also calibrates.
+Per horizon: examples at many cut-offs → trees for churn, orders and spend → calibration on
+out-of-fold scores (folds cut by customer) → the blend with the buy-till-you-die model → the level.
+*Who* comes from the trees, *how much in total* from `training.level`.
 """
 
 from __future__ import annotations
@@ -9,23 +10,35 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import lightgbm as lgb
 import numpy as np
+from scipy.optimize import brentq
+from scipy.special import expit, logit
+from sklearn.linear_model import LogisticRegression
 
-from features.arrays import BoolArray, FloatArray, IntArray
+from features.arrays import FloatArray, IntArray
 from features.catalogue import CATALOGUE
 from features.errors import TrainingError
 from features.history import before
 from features.instants import isoformat
 from features.matrix import FeatureMatrix
 from features.orders import OrderLog
-from model.clv import BTYD_INPUTS, ClvModel, HorizonModel, Part
-from training.blending import Link, fit_blend
+from model.btyd import summarise
+from model.clv import (
+    Blend,
+    BtydScores,
+    ClvModel,
+    HorizonModel,
+    Part,
+    btyd_scores,
+    input_names,
+)
 from training.cutoffs import training_cutoffs
 from training.examples import Examples, Snapshots, training_examples
+from training.level import Level, forecast_level
 from training.prior import fit_prior
 
 MIN_CUSTOMERS: Final = 20
@@ -35,27 +48,31 @@ SEED: Final = 7
 
 TREES: Final[dict[str, Any]] = {
     "learning_rate": 0.04,
-    "num_leaves": 15,
-    "min_data_in_leaf": 100,
-    "feature_fraction": 0.5,
-    "bagging_fraction": 0.7,
+    "num_leaves": 7,
+    "min_data_in_leaf": 200,
+    "feature_fraction": 0.4,
+    "bagging_fraction": 0.8,
     "bagging_freq": 1,
     "lambda_l2": 10.0,
-    "max_bin": 127,
+    "max_bin": 63,
     "verbosity": -1,
     "deterministic": True,
     "force_row_wise": True,
     "num_threads": 1,  # threads of one booster spin against any neighbour; boosters run side by side instead
 }
-N_TREES: Final = 200
+N_TREES: Final = 250
+TREE_SHARE: Final = {"churn": 0.6, "orders": 0.55, "spend": 0.55}
+"""Weight of the trees on the link scale, times N / (N + SHRINK) for N customers."""
+SHRINK: Final = 300.0
+SPEND_CAP_QUANTILE: Final = 0.97
+"""Spend beyond this quantile, relative to its forecast, is capped while growing and given back in total."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """What a shell may show while a fit runs; both do nothing by default."""
+    """What a shell may show while a fit runs; nothing by default."""
 
     stage: Callable[[str], None] = lambda _: None
-    advance: Callable[[], None] = lambda: None
 
 
 def fit(
@@ -76,7 +93,7 @@ def fit(
     horizons
         Days ahead, ascending.
     seed
-        Of folds and trees.
+        Of the draw of examples, the folds and the trees.
     snapshots
         Snapshots made elsewhere of a log that `log` is the beginning of, to be used and added to.
 
@@ -95,10 +112,18 @@ def fit(
     for horizon in horizons:
         cutoffs = training_cutoffs(past, as_of, horizon)
         told.stage(f"features as of {len(cutoffs)} cut-offs")
-        examples = training_examples(known, past, cutoffs, horizon, features)
-        told.stage(f"{horizon}-day models on {len(examples):,} examples of {len(cutoffs)} cut-offs")
-        parts.append(fit_horizon(examples, features, horizon, seed))
-        told.advance()
+        examples = training_examples(known, past, cutoffs, horizon, features, seed)
+        told.stage(
+            f"{horizon}-day models on {len(examples):,} examples of {len(cutoffs)} cut-offs"
+        )
+        grown = fit_horizon(
+            examples, input_names(features), horizon, seed, len(now.matrix.customers)
+        )
+        level = forecast_level(known, past, cutoffs, as_of, horizon)
+        inputs, btyd = _inputs_now(
+            now.matrix, features, btyd_scores(now.btyd, summarise(now.matrix), horizon)
+        )
+        parts.append(set_level(grown, inputs, btyd, level))
     return ClvModel(features, now.btyd, tuple(parts), fit_prior(past, as_of, horizons))
 
 
@@ -113,38 +138,152 @@ def informative(matrix: FeatureMatrix) -> tuple[str, ...]:
     return tuple(kept)
 
 
-def fit_horizon(examples: Examples, features: Sequence[str], horizon_days: int, seed: int) -> HorizonModel:
-    """Fit churn on all examples, orders and spend on those with a purchase."""
+def fit_horizon(
+    examples: Examples,
+    names: Sequence[str],
+    horizon_days: int,
+    seed: int,
+    n_customers: int,
+) -> HorizonModel:
+    """Fit churn on all examples, orders and spend on those with a purchase; the level is still open."""
     purchased = examples.n_orders > 0
     if purchased.sum() < MIN_PURCHASES or (~purchased).sum() < MIN_PURCHASES:
         raise TrainingError(
             f"Within {horizon_days} days {int(purchased.sum())} of {len(examples)} examples have a purchase; at least "
             f"{MIN_PURCHASES} with and without are needed. Choose another horizon or bring more history."
         )
-    everyone = np.ones(len(examples), dtype=np.bool_)
-    btyd, names = examples.btyd, [*features, *BTYD_INPUTS]
+    share = {
+        part: weight * n_customers / (n_customers + SHRINK)
+        for part, weight in TREE_SHARE.items()
+    }
+    buyers = examples.rows(purchased)
     return HorizonModel(
         horizon_days,
-        churn=_part(examples, everyone, purchased.astype(np.float64), btyd.probability, "binary", Link.LOGIT, names, seed),
-        orders=_part(examples, purchased, examples.n_orders - 1.0, btyd.orders, "poisson", Link.LOG, names, seed),
-        spend=_part(examples, purchased, examples.spend, btyd.spend, "gamma", Link.LOG, names, seed),
+        churn=_fit_churn(
+            examples,
+            purchased.astype(np.float64),
+            horizon_days,
+            names,
+            seed,
+            share["churn"],
+        ),
+        orders=_fit_orders(buyers, horizon_days, names, seed, share["orders"]),
+        spend=_fit_spend(buyers, horizon_days, names, seed, share["spend"]),
     )
 
 
-def _part(
+def _fit_churn(
     examples: Examples,
-    rows: BoolArray,
-    target: FloatArray,
-    btyd_score: FloatArray,
-    objective: str,
-    link: Link,
+    bought: FloatArray,
+    horizon_days: int,
     names: Sequence[str],
     seed: int,
+    share: float,
 ) -> Part:
-    inputs, target, btyd_score = examples.inputs[rows], target[rows], btyd_score[rows]
-    folds = fold_of(examples.customers[rows], seed)
-    trees, scores = grow_with_folds(inputs, target, folds, objective, names, seed)
-    return Part(trees, fit_blend(link, target, scores, btyd_score))
+    """Grow purchase probability, calibrated by a sigmoid on scores from trees that never saw the customer."""
+    forecast = expit(examples.btyd.probability)
+    season = _per_cutoff(
+        examples.cutoff,
+        lambda rows: float(
+            _logit_of_mean(bought[rows]) - _logit_of_mean(forecast[rows])
+        ),
+    )
+    constant = _root(lambda k: float((expit(season + k) - bought).sum()))
+    start = season + constant
+    folds = fold_of(examples.customers, seed)
+    trees, scores = grow_with_folds(
+        examples.inputs, bought, start, folds, "binary", names, seed
+    )
+    slope, level = calibrate(scores + start, bought)
+    return Part(
+        trees, Blend(share * slope, 1.0 - share, share * (slope * constant + level))
+    )
+
+
+def _fit_orders(
+    buyers: Examples, horizon_days: int, names: Sequence[str], seed: int, share: float
+) -> Part:
+    """Grow orders beyond the first, given one; the total on the examples is kept."""
+    more, offset = buyers.n_orders - 1.0, buyers.btyd.orders
+    constant = float(np.log(max(more.sum(), 1.0) / np.exp(offset).sum()))
+    trees = grow(buyers.inputs, more, offset + constant, "poisson", names, seed)
+    raw = np.asarray(trees.predict(buyers.inputs, raw_score=True, num_threads=1))
+    level = float(np.log(max(more.sum(), 1.0) / np.exp(share * raw + offset).sum()))
+    return Part(trees, Blend(share, 1.0, level))
+
+
+def _fit_spend(
+    buyers: Examples, horizon_days: int, names: Sequence[str], seed: int, share: float
+) -> Part:
+    """Grow spend, given a purchase, as a factor on the buy-till-you-die forecast; heavy tails capped."""
+    offset = buyers.btyd.spend
+    target = np.maximum(buyers.spend, 1e-3 * buyers.spend.mean())
+    season = _per_cutoff(
+        buyers.cutoff,
+        lambda rows: float(np.log(target[rows].sum() / np.exp(offset[rows]).sum())),
+    )
+    constant = float(np.log(target.sum() / np.exp(offset + season).sum()))
+    start = offset + season + constant
+    factor = target / np.exp(start)
+    capped = np.minimum(factor, np.quantile(factor, SPEND_CAP_QUANTILE)) * np.exp(start)
+    trees = grow(buyers.inputs, capped, start, "gamma", names, seed)
+    given_back = float(np.log(target.sum() / capped.sum()))
+    return Part(trees, Blend(share, 1.0, share * (constant + given_back)))
+
+
+def set_level(
+    grown: HorizonModel, inputs: FloatArray, btyd: BtydScores, level: Level
+) -> HorizonModel:
+    """Shift probability and spend so that their totals over today's base are what the level says."""
+    z = grown.churn.score(inputs, btyd.probability, threads=1)
+    target = float(
+        np.clip(expit(btyd.probability).mean() * np.exp(level.buyers), 1e-4, 0.995)
+    )
+    shift = _root(lambda k: float(expit(z + k).mean() - target))
+    spend = np.exp(grown.spend.score(inputs, btyd.spend, threads=1))
+    forecast = (expit(btyd.probability) * np.exp(btyd.spend)).sum() * np.exp(
+        level.value
+    )
+    scale = float(np.log(forecast / (expit(z + shift) * spend).sum()))
+    return replace(
+        grown, churn=_shifted(grown.churn, shift), spend=_shifted(grown.spend, scale)
+    )
+
+
+def _shifted(part: Part, by: float) -> Part:
+    return replace(part, blend=replace(part.blend, level=part.blend.level + by))
+
+
+def _inputs_now(
+    matrix: FeatureMatrix, features: Sequence[str], btyd: BtydScores
+) -> tuple[FloatArray, BtydScores]:
+    known = matrix.values[:, [matrix.names.index(name) for name in features]]
+    return np.concatenate([known, btyd.inputs], axis=1), btyd
+
+
+def _per_cutoff(
+    cutoff: IntArray, constant_of: Callable[[IntArray], float]
+) -> FloatArray:
+    """Level of each cut-off relative to the buy-till-you-die forecast, mean 0, so that trees learn who, not when."""
+    constants = np.zeros(int(cutoff.max()) + 1)
+    present = np.unique(cutoff)
+    for place in present:
+        constants[place] = constant_of(np.flatnonzero(cutoff == place))
+    return (constants - constants[present].mean())[cutoff]
+
+
+def _logit_of_mean(values: FloatArray) -> float:
+    return float(logit(np.clip(values.mean(), 0.002, 0.998)))
+
+
+def _root(f: Callable[[float], float]) -> float:
+    return float(brentq(f, -30.0, 30.0))
+
+
+def calibrate(scores: FloatArray, bought: FloatArray) -> tuple[float, float]:
+    """Platt's sigmoid on out-of-fold scores: (slope >= 0, level), as numbers."""
+    fitted = LogisticRegression(C=1.0).fit(scores[:, None], bought)
+    return max(float(fitted.coef_[0, 0]), 0.0), float(fitted.intercept_[0])
 
 
 def fold_of(customers: IntArray, seed: int) -> IntArray:
@@ -154,30 +293,54 @@ def fold_of(customers: IntArray, seed: int) -> IntArray:
 
 
 def grow_with_folds(
-    inputs: FloatArray, target: FloatArray, folds: IntArray, objective: str, names: Sequence[str], seed: int
+    inputs: FloatArray,
+    target: FloatArray,
+    start: FloatArray,
+    folds: IntArray,
+    objective: str,
+    names: Sequence[str],
+    seed: int,
 ) -> tuple[lgb.Booster, FloatArray]:
     """Trees on all rows, and out-of-fold scores: link scale, from trees that never saw the customer.
 
     Returns
     -------
-    (booster, scores of shape (n,))
+    (booster, scores less `start`, shape (n,))
     """
-    small = {"min_data_in_leaf": max(5, min(TREES["min_data_in_leaf"], len(target) // 50))}
-    settings = {**TREES, **small, "objective": objective, "seed": seed}
-    whole = lgb.Dataset(inputs, target, feature_name=list(names), params=settings).construct()
     scores = np.empty(len(target))
 
-    def grow(fold: int) -> lgb.Booster:
+    def grown(fold: int) -> lgb.Booster:
         if fold == N_FOLDS:
-            return lgb.train(settings, whole, N_TREES)
-        trees = lgb.train(settings, whole.subset(np.flatnonzero(folds != fold).tolist()), N_TREES)
-        held_out = folds == fold
-        scores[held_out] = trees.predict(inputs[held_out], raw_score=True, num_threads=1)
+            return grow(inputs, target, start, objective, names, seed)
+        kept, held_out = folds != fold, folds == fold
+        trees = grow(inputs[kept], target[kept], start[kept], objective, names, seed)
+        scores[held_out] = trees.predict(
+            inputs[held_out], raw_score=True, num_threads=1
+        )
         return trees
 
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        boosters = list(pool.map(grow, [N_FOLDS, *range(N_FOLDS)]))
+        boosters = list(pool.map(grown, [N_FOLDS, *range(N_FOLDS)]))
     return boosters[0], scores
+
+
+def grow(
+    inputs: FloatArray,
+    target: FloatArray,
+    start: FloatArray,
+    objective: str,
+    names: Sequence[str],
+    seed: int,
+) -> lgb.Booster:
+    """Grow the trees of one model from given starting scores, which `predict` does not add again."""
+    leaf = {
+        "min_data_in_leaf": max(5, min(TREES["min_data_in_leaf"], len(target) // 20))
+    }
+    settings = {**TREES, **leaf, "objective": objective, "seed": seed}
+    data = lgb.Dataset(
+        inputs, target, init_score=start, feature_name=list(names), params=settings
+    )
+    return lgb.train(settings, data, N_TREES)
 
 
 def _require_enough(matrix: FeatureMatrix) -> None:

@@ -89,7 +89,9 @@ def spearman(s: Scored, weights: FloatArray) -> float | None:
 
 def _gini(actual: FloatArray, middle: FloatArray, weights: FloatArray) -> float:
     total = (weights * actual).sum()
-    return float(2.0 * (weights * actual * middle).sum() / (weights.sum() * total) - 1.0)
+    return float(
+        2.0 * (weights * actual * middle).sum() / (weights.sum() * total) - 1.0
+    )
 
 
 def normalized_gini(s: Scored, weights: FloatArray) -> float | None:
@@ -97,7 +99,9 @@ def normalized_gini(s: Scored, weights: FloatArray) -> float | None:
     if not (weights * s.actual).sum() > 0:
         return None
     best = _gini(s.actual, s.by_actual.middle(weights), weights)
-    return _gini(s.actual, s.by_clv.middle(weights), weights) / best if best > 0 else None
+    return (
+        _gini(s.actual, s.by_clv.middle(weights), weights) / best if best > 0 else None
+    )
 
 
 def auc(s: Scored, weights: FloatArray) -> float | None:
@@ -106,7 +110,9 @@ def auc(s: Scored, weights: FloatArray) -> float | None:
     n_bought, n_not = bought.sum(), weights.sum() - bought.sum()
     if n_bought == 0 or n_not == 0:
         return None
-    above = (bought * s.by_probability.middle(weights)).sum() - n_bought * n_bought / 2.0
+    above = (
+        bought * s.by_probability.middle(weights)
+    ).sum() - n_bought * n_bought / 2.0
     return float(above / (n_bought * n_not))
 
 
@@ -125,7 +131,9 @@ def level_adjusted_mae(s: Scored, weights: FloatArray) -> float | None:
     predicted, actual = (weights * s.clv).sum(), (weights * s.actual).sum()
     if not predicted > 0:
         return None
-    return float(np.average(np.abs(s.clv * (actual / predicted) - s.actual), weights=weights))
+    return float(
+        np.average(np.abs(s.clv * (actual / predicted) - s.actual), weights=weights)
+    )
 
 
 def rmse(s: Scored, weights: FloatArray) -> float | None:
@@ -136,7 +144,9 @@ def rmse(s: Scored, weights: FloatArray) -> float | None:
 def wape(s: Scored, weights: FloatArray) -> float | None:
     """Sum of absolute errors over the sum of actual value."""
     total = (weights * s.actual).sum()
-    return float((weights * np.abs(s.clv - s.actual)).sum() / total) if total > 0 else None
+    return (
+        float((weights * np.abs(s.clv - s.actual)).sum() / total) if total > 0 else None
+    )
 
 
 def bias(s: Scored, weights: FloatArray) -> float | None:
@@ -152,7 +162,9 @@ def capture(s: Scored, weights: FloatArray, share: float) -> float | None:
         return None
     tied = s.by_clv.tied(weights)
     above = s.by_clv.middle(weights) + tied / 2.0 - weights.sum() * (1.0 - share)
-    inside = np.clip(np.divide(above, tied, out=np.zeros(len(tied)), where=tied > 0), 0.0, 1.0)
+    inside = np.clip(
+        np.divide(above, tied, out=np.zeros(len(tied)), where=tied > 0), 0.0, 1.0
+    )
     return float((weights * s.actual * inside).sum() / total)
 
 
@@ -180,15 +192,25 @@ def deciles(s: Scored) -> list[Decile]:
     """Ten equal groups by predicted value; customers that tie share their mean actual value."""
     order = np.argsort(s.clv, kind="stable")
     shared = s.by_clv.tie_mean(s.actual)[order]
-    groups = zip(np.array_split(s.clv[order], N_DECILES), np.array_split(shared, N_DECILES), strict=True)
+    groups = zip(
+        np.array_split(s.clv[order], N_DECILES),
+        np.array_split(shared, N_DECILES),
+        strict=True,
+    )
     return [
-        Decile(place + 1, len(p), float(p.mean()), float(y.mean())) for place, (p, y) in enumerate(groups) if len(p)
+        Decile(place + 1, len(p), float(p.mean()), float(y.mean()))
+        for place, (p, y) in enumerate(groups)
+        if len(p)
     ]
 
 
 def decile_mape(s: Scored) -> float | None:
     """Mean over deciles of |mean predicted - mean actual| / mean actual; deciles without value are left out."""
-    errors = [abs(d.mean_predicted - d.mean_actual) / d.mean_actual for d in deciles(s) if d.mean_actual > 0]
+    errors = [
+        abs(d.mean_predicted - d.mean_actual) / d.mean_actual
+        for d in deciles(s)
+        if d.mean_actual > 0
+    ]
     return float(np.mean(errors)) if errors else None
 
 
@@ -208,14 +230,27 @@ METRICS: Final = {
         top20_capture,
     )
 }
-COMPARED: Final = ("spearman", "normalized_gini", "auc", "mae", "level_adjusted_mae", "rmse", "top10_capture")
+COMPARED: Final = (
+    "spearman",
+    "normalized_gini",
+    "auc",
+    "mae",
+    "level_adjusted_mae",
+    "rmse",
+    "top10_capture",
+)
 """Metrics whose difference to each baseline is bootstrapped."""
 
 
 def evaluate(s: Scored) -> dict[str, float | None]:
     """All metrics of one model; interval coverage is None while models give no intervals."""
     values = {name: metric(s, s.equal_weights) for name, metric in METRICS.items()}
-    return {**values, "decile_mape": decile_mape(s), "coverage": None, "coverage_top_decile": None}
+    return {
+        **values,
+        "decile_mape": decile_mape(s),
+        "coverage": None,
+        "coverage_top_decile": None,
+    }
 
 
 @dataclass(frozen=True)
@@ -228,7 +263,12 @@ class Difference:
 
 
 def paired_differences(
-    ours: Scored, theirs: Scored, *, replicates: int = 400, level: float = 0.95, seed: int = 0
+    ours: Scored,
+    theirs: Scored,
+    *,
+    replicates: int = 400,
+    level: float = 0.95,
+    seed: int = 0,
 ) -> Mapping[str, Difference]:
     """Bootstrap customers, the same draw for both models, and take percentiles of the difference."""
     rng = np.random.default_rng(seed)
@@ -241,16 +281,26 @@ def paired_differences(
             if difference is not None:
                 draws[name].append(difference)
     edges = [(1 - level) / 2, (1 + level) / 2]
-    return {name: found for name in COMPARED if (found := _summary(name, ours, theirs, draws[name], edges))}
+    return {
+        name: found
+        for name in COMPARED
+        if (found := _summary(name, ours, theirs, draws[name], edges))
+    }
 
 
-def _difference(name: str, ours: Scored, theirs: Scored, weights: FloatArray) -> float | None:
+def _difference(
+    name: str, ours: Scored, theirs: Scored, weights: FloatArray
+) -> float | None:
     mine, other = METRICS[name](ours, weights), METRICS[name](theirs, weights)
     return None if mine is None or other is None else mine - other
 
 
 def _summary(
-    name: str, ours: Scored, theirs: Scored, draws: Sequence[float], edges: Sequence[float]
+    name: str,
+    ours: Scored,
+    theirs: Scored,
+    draws: Sequence[float],
+    edges: Sequence[float],
 ) -> Difference | None:
     estimate = _difference(name, ours, theirs, ours.equal_weights)
     if estimate is None or not draws:

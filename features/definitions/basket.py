@@ -11,43 +11,77 @@ from features.instants import DAY_US
 from features.segments import ratio
 
 
-@feature("n_products", "products", dtype="int", null="no product_id column", needs=("product_id",))
+@feature(
+    "n_products",
+    "products",
+    dtype="int",
+    null="no product_id column",
+    needs=("product_id",),
+)
 def _products(o: Purchases) -> FloatArray:
     """Distinct products bought."""
     return o.items.n_distinct(o.items.codes("product_id"))
 
 
-@feature("products_per_order", "products", null="no product_id column", needs=("product_id",))
+@feature(
+    "products_per_order", "products", null="no product_id column", needs=("product_id",)
+)
 def _products_per_order(o: Purchases) -> FloatArray:
     """Distinct products bought per order."""
     return ratio(o["n_products"], o["frequency"])
 
 
-@feature("n_categories", "categories", dtype="int", null="no category column", needs=("category",))
+@feature(
+    "n_categories",
+    "categories",
+    dtype="int",
+    null="no category column",
+    needs=("category",),
+)
 def _categories(o: Purchases) -> FloatArray:
     """Distinct categories bought from."""
     return o.items.n_distinct(o.items.codes("category"))
 
 
-@feature("n_channels", "channels", dtype="int", null="no channel column", needs=("channel",))
+@feature(
+    "n_channels", "channels", dtype="int", null="no channel column", needs=("channel",)
+)
 def _channels(o: Purchases) -> FloatArray:
     """Distinct channels ordered through."""
     return o.n_distinct(o.channel)
 
 
-@feature("quantity_per_order", "pieces", low=None, null="no quantity column", needs=("quantity",))
+@feature(
+    "quantity_per_order",
+    "pieces",
+    low=None,
+    null="no quantity column",
+    needs=("quantity",),
+)
 def _quantity(o: Purchases) -> FloatArray:
     """Mean number of pieces in an order."""
     return o.mean(o.quantity)
 
 
-@feature("price_per_piece", "money", low=None, null="no quantity column or 0 pieces", needs=("quantity",))
+@feature(
+    "price_per_piece",
+    "money",
+    low=None,
+    null="no quantity column or 0 pieces",
+    needs=("quantity",),
+)
 def _price(o: Purchases) -> FloatArray:
     """Value of the orders per piece bought."""
     return ratio(o["gross_spend"], o.sum(o.quantity))
 
 
-@feature("discount_share", "share", low=None, null="no discount_amount column", needs=("discount_amount",))
+@feature(
+    "discount_share",
+    "share",
+    low=None,
+    null="no discount_amount column",
+    needs=("discount_amount",),
+)
 def _discount(o: Purchases) -> FloatArray:
     """Discounts as a share of the value before discount."""
     given = o.sum(o.discount)
@@ -55,14 +89,24 @@ def _discount(o: Purchases) -> FloatArray:
 
 
 @feature(
-    "discounted_orders_share", "share", high=1.0, null="no discount_amount column", needs=("discount_amount",)
+    "discounted_orders_share",
+    "share",
+    high=1.0,
+    null="no discount_amount column",
+    needs=("discount_amount",),
 )
 def _discounted(o: Purchases) -> FloatArray:
     """Share of the orders with a discount."""
     return o.mean(o.discount > 0.0)
 
 
-@feature("coupon_orders_share", "share", high=1.0, null="no coupon_code column", needs=("coupon_code",))
+@feature(
+    "coupon_orders_share",
+    "share",
+    high=1.0,
+    null="no coupon_code column",
+    needs=("coupon_code",),
+)
 def _coupon(o: Purchases) -> FloatArray:
     """Share of the orders with a coupon."""
     return o.mean(o.has_coupon)

@@ -71,3 +71,9 @@ def _active_months(o: Purchases) -> FloatArray:
 def _rate(o: Purchases) -> FloatArray:
     """Orders per 30 days of tenure, a tenure below 30 days counted as 30."""
     return o["frequency"] * 30.0 / np.maximum(o["tenure_days"], 30.0)
+
+
+@feature("recency_in_tenure", "share", high=1.0, null="first order today")
+def _recency_in_tenure(o: Purchases) -> FloatArray:
+    """Time since the last order as a share of the tenure; 1 for a customer who never came back."""
+    return ratio(o["recency_days"], o["tenure_days"])

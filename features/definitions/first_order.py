@@ -47,21 +47,35 @@ def _weekend(o: Purchases) -> FloatArray:
     return o.first(o.weekday >= 5)
 
 
-@feature("first_quantity", "pieces", low=None, null="no quantity column", needs=("quantity",))
+@feature(
+    "first_quantity", "pieces", low=None, null="no quantity column", needs=("quantity",)
+)
 def _quantity(o: Purchases) -> FloatArray:
     """Pieces in the first order."""
     return o.first(o.quantity)
 
 
 @feature(
-    "first_discounted", "0 or 1", high=1.0, dtype="int", null="no discount_amount column", needs=("discount_amount",)
+    "first_discounted",
+    "0 or 1",
+    high=1.0,
+    dtype="int",
+    null="no discount_amount column",
+    needs=("discount_amount",),
 )
 def _discounted(o: Purchases) -> FloatArray:
     """Whether the first order had a discount."""
     return o.first(o.discount > 0.0)
 
 
-@feature("first_with_coupon", "0 or 1", high=1.0, dtype="int", null="no coupon_code column", needs=("coupon_code",))
+@feature(
+    "first_with_coupon",
+    "0 or 1",
+    high=1.0,
+    dtype="int",
+    null="no coupon_code column",
+    needs=("coupon_code",),
+)
 def _coupon(o: Purchases) -> FloatArray:
     """Whether a coupon was used on the first order."""
     return o.first(o.has_coupon)

@@ -62,3 +62,21 @@ def _last_to_mean(o: Purchases) -> FloatArray:
 def _per_day(o: Purchases) -> FloatArray:
     """Net value so far per day of tenure: historic_clv / max(tenure_days, 1)."""
     return o["historic_clv"] / np.maximum(o["tenure_days"], 1.0)
+
+
+@feature("spend_recent_mean", "money")
+def _recent_mean(o: Purchases) -> FloatArray:
+    """Mean value of the last three orders, or of as many as there are."""
+    return ratio(o.sum(np.where(o.from_last < 3, o.amount, 0.0)), np.minimum(o["frequency"], 3.0))
+
+
+@feature("spend_log_mean", "log money", low=None)
+def _log_mean(o: Purchases) -> FloatArray:
+    """Mean of the natural logarithm of the order values: a typical order that outliers do not move."""
+    return o.mean(np.log(o.amount))
+
+
+@feature("spend_log_std", "log money", null="fewer than 2 orders")
+def _log_std(o: Purchases) -> FloatArray:
+    """Sample standard deviation (n - 1) of the logarithms."""
+    return o.std(np.log(o.amount))

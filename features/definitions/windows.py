@@ -1,4 +1,4 @@
-"""Orders and net value in the windows [as_of - w, as_of)."""
+"""Orders and value of late: in the windows [as_of - w, as_of), and fading with age."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from features.history import Purchases
 from features.instants import DAY_US
 
 WINDOW_DAYS = (30, 90, 180, 365)
+HALF_LIFE_DAYS = (15, 45, 120)
 
 
 @feature("orders_{w}d", "orders", dtype="int", w=WINDOW_DAYS)
@@ -21,4 +22,18 @@ def _orders(o: Purchases, w: int) -> FloatArray:
 @feature("spend_{w}d", "money", low=None, w=WINDOW_DAYS)
 def _spend(o: Purchases, w: int) -> FloatArray:
     """Net value of the last {w} days, refunds at their own time."""
-    return o.events.sum(np.where(o.as_of - o.events.at <= w * DAY_US, o.events.amount, 0.0))
+    return o.events.sum(
+        np.where(o.as_of - o.events.at <= w * DAY_US, o.events.amount, 0.0)
+    )
+
+
+@feature("orders_decayed_{w}d", "orders", w=HALF_LIFE_DAYS)
+def _orders_decayed(o: Purchases, w: int) -> FloatArray:
+    """Orders, each worth half as much for every {w} days of its age."""
+    return o.sum(o.halved(w))
+
+
+@feature("spend_decayed_{w}d", "money", w=HALF_LIFE_DAYS)
+def _spend_decayed(o: Purchases, w: int) -> FloatArray:
+    """Value of the orders before refunds, halved for every {w} days of their age."""
+    return o.sum(o.halved(w) * o.amount)

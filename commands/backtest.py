@@ -1,0 +1,62 @@
+"""`clv backtest`: the out-of-time table, this model beside the baselines."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from commands.options import Format, OrderSource, reads_orders, wants_json
+
+
+@reads_orders
+def backtest(
+    orders: OrderSource,
+    *,
+    horizon_days: Annotated[int, typer.Option(help="Days ahead.", min=1)],
+    as_of: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Moments to predict from, ISO 8601; several spread over the log if absent."
+        ),
+    ] = None,
+    format_: Format = "table",
+    predictions: Annotated[
+        str | None,
+        typer.Option(
+            help="Write every customer's prediction beside what happened (CSV)."
+        ),
+    ] = None,
+) -> None:
+    """Predict past windows from earlier ones only, and compare with what happened."""
+    from commands.console import fitting, print_cases, print_json
+    from features.instants import isoformat, parse_instant
+    from training.backtest import default_cases, predictions_table, run_case
+    from training.examples import Snapshots
+
+    as_json = wants_json(format_)
+    intake = orders.read()
+    moments = (
+        [parse_instant(text) for text in as_of]
+        if as_of
+        else default_cases(intake.log, horizon_days)
+    )
+    known, cases = Snapshots(intake.log), []
+    with fitting("backtest") as progress:
+        for moment in moments:
+            progress.stage(f"as of {isoformat(moment)[:10]}")
+            cases.append(
+                run_case(
+                    intake.log, moment, horizon_days, progress=progress, snapshots=known
+                )
+            )
+    if predictions is not None:
+        import pyarrow as pa
+
+        from commands.output import write_csv
+
+        write_csv(pa.table(predictions_table(cases)), predictions)
+    if as_json:
+        print_json({"cutoffs": [case.document() for case in cases]})
+    else:
+        print_cases(cases)

@@ -1,0 +1,77 @@
+"""`clv`: the list of what one can do. Each command lives in its own file: parse, call, print."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+from click.exceptions import ClickException
+
+from commands.backtest import backtest
+from commands.bundle import bundle
+from commands.console import say
+from commands.promote import promote, rollback
+from commands.score import score
+from commands.serve import serve
+from commands.train import train
+from features.errors import ClvError
+
+INTERRUPTED = 130
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    help="What each customer will be worth, predicted from an order log.",
+)
+app.command()(train)
+app.command()(backtest)
+app.command()(promote)
+app.command()(rollback)
+app.command()(score)
+app.command()(serve)
+app.command()(bundle)
+
+
+@app.callback()
+def _root(
+    show_version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version and stop.", is_eager=True),
+    ] = False,
+) -> None:
+    if show_version:
+        print(version("predictive-clv"))
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run a command; every error is one sentence on stderr and an exit code, never a traceback."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Exit code of a command line: 0 done, 1 the data or a gate says no, 2 wrong use, 130 interrupted."""
+    try:
+        code = app(arguments, standalone_mode=False, prog_name="clv")
+        return code if isinstance(code, int) else 0
+    except ClickException as error:
+        error.show()
+        return error.exit_code
+    except ClvError as error:
+        say(f"Error: {error}")
+        return error.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        say("Interrupted. Nothing was left half done.")
+        return INTERRUPTED
+    except Exception as error:
+        if os.environ.get("CLV_DEBUG"):
+            raise
+        say(
+            f"Error: unexpected {type(error).__name__}. This is a fault of clv; CLV_DEBUG=1 shows where it happened."
+        )
+        return 1

@@ -1,0 +1,112 @@
+"""What people read: notes and progress on stderr, tables and documents on stdout."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from training.backtest import Case
+    from training.fitting import Progress as FitProgress
+
+STDERR: Final = Console(stderr=True, highlight=False)
+STDOUT: Final = Console(highlight=False)
+
+_COLUMNS: Final = {
+    "spearman": "{:.3f}",
+    "normalized_gini": "{:.3f}",
+    "auc": "{:.3f}",
+    "brier": "{:.3f}",
+    "mae": "{:.2f}",
+    "rmse": "{:.2f}",
+    "bias": "{:+.1%}",
+    "decile_mape": "{:.2f}",
+    "top10_capture": "{:.1%}",
+    "seconds": "{:.1f}",
+}
+
+
+def say(text: str) -> None:
+    """Write a note to stderr."""
+    STDERR.print(text, markup=False)
+
+
+def print_json(document: Any) -> None:
+    """Write one JSON document to stdout, and nothing else."""
+    print(json.dumps(document, allow_nan=False, indent=1))
+
+
+@contextmanager
+def fitting(title: str) -> Iterator[FitProgress]:
+    """Show what a fit is doing."""
+    from training.fitting import Progress as FitProgress
+
+    with Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        TimeElapsedColumn(),
+        console=STDERR,
+        transient=True,
+    ) as bar:
+        task = bar.add_task(title)
+        yield FitProgress(
+            stage=lambda text: bar.update(task, description=f"{title}: {text}")
+        )
+
+
+@contextmanager
+def counting(title: str, total: int) -> Iterator[Any]:
+    """Bar with rate and remaining time; yields a function that advances it."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=STDERR, transient=True) as bar:
+        task = bar.add_task(title, total=total)
+        yield lambda n: bar.advance(task, n)
+
+
+def print_cases(cases: Sequence[Case]) -> None:
+    """One table per held-out window: our model beside the baselines, then the differences."""
+    for case in cases:
+        document = case.document()
+        title = f"{case.horizon_days} days from {document['as_of'][:10]} · {document['n_customers']:,} customers"
+        title += f" · actual total {document['actual_total']:,.2f}"
+        table = Table(title=title, title_justify="left")
+        for heading in ("model", *_COLUMNS):
+            table.add_column(heading, justify="left" if heading == "model" else "right")
+        for name, values in document["models"].items():
+            table.add_row(name, *(_shown(values, column) for column in _COLUMNS))
+        STDOUT.print(table)
+        for name, values in document["models"].items():
+            if values["ci"]:
+                shown = ", ".join(
+                    f"{metric} {d['clv_less_this']:+.3f} [{d['lower']:+.3f}, {d['upper']:+.3f}]"
+                    for metric, d in values["ci"].items()
+                    if metric in ("spearman", "normalized_gini", "auc")
+                )
+                STDOUT.print(
+                    f"clv less {name}, 95 % paired interval: {shown}", soft_wrap=True
+                )
+
+
+def _shown(values: Mapping[str, float | None], column: str) -> str:
+    value = values[column]
+    return "–" if value is None else _COLUMNS[column].format(value)

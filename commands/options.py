@@ -1,0 +1,196 @@
+"""How every command reads an order log: the options, declared once, and what they become."""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from commands.settings import config
+from features.errors import UsageError
+from features.instants import parse_instant
+
+if TYPE_CHECKING:  # pyarrow is imported only when a log is read
+    from features.options import ReadOptions
+    from features.validation import Intake
+
+AsOf = Annotated[
+    str | None,
+    typer.Option(
+        help="Moment the numbers speak for, ISO 8601. Default: the midnight after the last order."
+    ),
+]
+Horizons = Annotated[
+    list[int] | None,
+    typer.Option("--horizon-days", help="Days ahead; may be given several times."),
+]
+Name = Annotated[str, typer.Option(help="Name of the registered model.")]
+Format = Annotated[
+    str,
+    typer.Option(
+        "--format", help="`table` for people, `json` for one JSON document on stdout."
+    ),
+]
+
+_READING: dict[str, Any] = {
+    "map_": Annotated[
+        list[str] | None,
+        typer.Option(
+            "--map",
+            metavar="NAME=COLUMN",
+            help="The log's own name of a column: customer_id=CustomerID.",
+        ),
+    ],
+    "table": Annotated[
+        str | None, typer.Option(help="Table, when ORDERS is a database.")
+    ],
+    "query": Annotated[
+        str | None, typer.Option(help="Statement to run, when ORDERS is a database.")
+    ],
+    "dates": Annotated[
+        str | None,
+        typer.Option(help="Day and month in national dates: iso, dmy or mdy."),
+    ],
+    "timezone": Annotated[
+        str | None,
+        typer.Option(help="Zone of naive times and of business days: Europe/Berlin."),
+    ],
+    "decimal": Annotated[str | None, typer.Option(help="Decimal mark of amounts.")],
+    "thousands": Annotated[str | None, typer.Option(help="Thousands mark of amounts.")],
+    "currency_symbol": Annotated[
+        str | None, typer.Option(help="Currency symbol to take off amounts.")
+    ],
+    "currency": Annotated[
+        str | None,
+        typer.Option(help="ISO code of all amounts, where no column says it."),
+    ],
+    "drop_repeated_lines": Annotated[
+        bool | None,
+        typer.Option(
+            "--drop-repeated-lines",
+            help="Drop identical line items of one order after the first.",
+        ),
+    ],
+    "rejected": Annotated[
+        str | None,
+        typer.Option(
+            help="Write the rows that could not be used, with their rule (CSV)."
+        ),
+    ],
+}
+_ORDERS = Annotated[
+    str,
+    typer.Argument(
+        metavar="ORDERS",
+        help="CSV (any delimiter, .gz), Parquet file, folder or glob, s3://… or gs://… path, or a SQLAlchemy URL.",
+    ),
+]
+C = TypeVar("C", bound=Callable[..., None])
+
+
+@dataclass(frozen=True)
+class OrderSource:
+    """An order log as the command line names it."""
+
+    path: str
+    options: ReadOptions
+    rejected: str | None
+
+    def read(self) -> Intake:
+        """Read and validate; write the rejected rows where that was asked for."""
+        from commands.console import say
+        from features.reading import read_orders
+
+        intake = read_orders(self.path, self.options, now=now_us())
+        say(intake.summary())
+        if self.rejected is not None:
+            from commands.output import write_csv
+
+            write_csv(intake.rejected, self.rejected)
+        return intake
+
+
+def reads_orders(command: C) -> C:
+    """Give a command, whose first parameter is an OrderSource, the ORDERS argument and all reading options."""
+    own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
+
+    @wraps(command)
+    def with_orders(orders: str, **given: Any) -> None:
+        reading = {key: given.pop(key) for key in _READING}
+        rejected = reading.pop("rejected")
+        command(
+            OrderSource(orders, read_options(reading.pop("map_"), **reading), rejected),
+            **given,
+        )
+
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    parameters = [
+        inspect.Parameter(
+            "orders", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=_ORDERS
+        )
+    ]
+    parameters += [parameter.replace(kind=keyword) for parameter in own]
+    parameters += [
+        inspect.Parameter(key, keyword, default=None, annotation=kind)
+        for key, kind in _READING.items()
+    ]
+    with_orders.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    with_orders.__annotations__ = {
+        parameter.name: parameter.annotation for parameter in parameters
+    }
+    return with_orders  # type: ignore[return-value]
+
+
+def read_options(map_: list[str] | None, **given: Any) -> ReadOptions:
+    """Join `clv.toml` and the command line; the command line wins.
+
+    Raises
+    ------
+    UsageError
+        A mapping without `=`, or values that contradict each other.
+    """
+    from features.options import DateOrder, ReadOptions
+
+    found = config()
+    pairs = dict(found.get("columns", {}))
+    for entry in map_ or []:
+        name, separator, column = entry.partition("=")
+        if not (separator and name and column):
+            raise UsageError(
+                f"--map {entry!r} must be NAME=COLUMN, for example customer_id=CustomerID."
+            )
+        pairs[name.strip()] = column
+    settings = {
+        **found.get("orders", {}),
+        **{key: value for key, value in given.items() if value is not None},
+    }
+    if "dates" in settings:
+        try:
+            settings["dates"] = DateOrder(settings["dates"])
+        except ValueError as error:
+            raise UsageError(
+                f"--dates {settings['dates']!r} must be iso, dmy or mdy."
+            ) from error
+    return ReadOptions(mapping=pairs, **settings)
+
+
+def instant(text: str | None, default: int) -> int:
+    """Instant of an option, or the default."""
+    return default if text is None else parse_instant(text)
+
+
+def now_us() -> int:
+    """The clock: microseconds since 1970-01-01 UTC."""
+    return time.time_ns() // 1000
+
+
+def wants_json(chosen: str) -> bool:
+    """Whether JSON was asked for. Raises UsageError for an unknown format."""
+    if chosen not in ("table", "json"):
+        raise UsageError(f"--format {chosen!r} must be table or json.")
+    return chosen == "json"

@@ -1,0 +1,28 @@
+"""Small tables to CSV, whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+
+from features.errors import OutputError
+
+
+def write_csv(table: pa.Table, path: str) -> None:
+    """Write beside, then rename. Raises OutputError when that fails; what stood there stays."""
+    target = Path(path)
+    beside = target.with_name(f".{target.name}.partial")
+    try:
+        pa_csv.write_csv(table, str(beside))
+        os.replace(beside, target)
+    except OSError as error:
+        raise OutputError(
+            f"{path!r} cannot be written: {error.strerror or error}. Nothing was changed."
+        ) from error
+    finally:
+        with suppress(OSError):
+            beside.unlink()

@@ -1,0 +1,76 @@
+"""`clv score`: the whole base, to a file or a table."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from commands.options import (
+    AsOf,
+    Horizons,
+    Name,
+    OrderSource,
+    instant,
+    now_us,
+    reads_orders,
+)
+
+
+@reads_orders
+def score(
+    orders: OrderSource,
+    *,
+    out: Annotated[
+        str,
+        typer.Option(
+            metavar="PATH|SQL-URL",
+            help="A .parquet, .csv or .csv.gz path, or a SQLAlchemy URL.",
+        ),
+    ],
+    as_of: AsOf = None,
+    horizon_days: Horizons = None,
+    name: Name = "clv",
+    version: Annotated[
+        str | None, typer.Option(help="Version to score with; the champion if absent.")
+    ] = None,
+    out_table: Annotated[
+        str, typer.Option(help="Table, when --out is a database.")
+    ] = "clv_scores",
+) -> None:
+    """Score every customer with the champion model."""
+    from commands.console import counting, say
+    from commands.settings import home
+    from features.instants import isoformat
+    from serving.batch import checked_out, score_base
+    from serving.store import ModelStore
+
+    checked_out(out)
+    place = home()
+    bundle = ModelStore(place.registry_uri, place.bundles).load(name, version)
+    log = orders.read().log
+    moment = instant(as_of, log.complete_until)
+    with counting("scoring", log.n_customers) as advance:
+        done = score_base(
+            bundle,
+            log,
+            moment,
+            out,
+            horizon_days,
+            scored_at=isoformat(now_us()),
+            table=out_table,
+            on_customers=advance,
+        )
+    say(
+        f"{done.n_customers:,} customers as of {isoformat(moment)} with {bundle.name} version {bundle.version}: {done.n_rows:,} rows."
+    )
+    for days, total in done.predicted_totals.items():
+        say(
+            f"predicted value within {days} days: {total:,.2f} {bundle.provenance.currency}"
+        )
+    if done.n_prior:
+        say(f"{done.n_prior:,} customers without an order before then got the prior.")
+    if done.n_after_as_of:
+        say(
+            f"{done.n_after_as_of:,} rows lie at or after as_of and were not looked at."
+        )

@@ -1,0 +1,113 @@
+"""Where things live: built once in the shell and passed down."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from features.errors import UsageError, listed
+
+CONFIG: Final = "clv.toml"
+_TABLES: Final = {
+    "columns": None,
+    "orders": {
+        "table",
+        "query",
+        "dates",
+        "timezone",
+        "decimal",
+        "thousands",
+        "currency_symbol",
+        "currency",
+        "drop_repeated_lines",
+    },
+}
+
+
+@dataclass(frozen=True)
+class Home:
+    """The state folder: `$CLV_HOME`, default `./.clv`."""
+
+    folder: Path
+
+    @property
+    def registry_uri(self) -> str:
+        """MLflow's URI: `$MLFLOW_TRACKING_URI`, else a SQLite file in the home."""
+        return (
+            os.environ.get("MLFLOW_TRACKING_URI")
+            or f"sqlite:///{self.folder.resolve() / 'mlflow.db'}"
+        )
+
+    @property
+    def artifacts(self) -> str | None:
+        """Where artefacts of the local store go; None for a server, which knows."""
+        return (
+            None
+            if os.environ.get("MLFLOW_TRACKING_URI")
+            else (self.folder.resolve() / "artifacts").as_uri()
+        )
+
+    @property
+    def bundles(self) -> Path:
+        """Local copies of registered bundles."""
+        return self.folder / "bundles"
+
+
+def home() -> Home:
+    """Open the state folder, made if need be, and keep the libraries quiet and offline.
+
+    Raises
+    ------
+    UsageError
+        The folder cannot be made.
+    """
+    folder = Path(os.environ.get("CLV_HOME") or ".clv")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"CLV_HOME {str(folder)!r} cannot be made: {error.strerror}."
+        ) from error
+    for name, value in {
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+        "GIT_PYTHON_REFRESH": "quiet",
+    }.items():
+        os.environ.setdefault(name, value)
+    return Home(folder)
+
+
+def config(path: Path = Path(CONFIG)) -> Mapping[str, Mapping[str, Any]]:
+    """Read `clv.toml`: `[columns]` maps contract names to the log's, `[orders]` says how to read it.
+
+    Raises
+    ------
+    UsageError
+        Not TOML, or a key that means nothing.
+    """
+    if not path.is_file():
+        return {}
+    try:
+        found = tomllib.loads(path.read_text())
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"{str(path)!r} is not TOML: {error}.") from error
+    for name, table in found.items():
+        known = _TABLES.get(name, set())
+        unknown = (
+            [name]
+            if name not in _TABLES
+            else []
+            if known is None
+            else sorted(set(table) - known)
+        )
+        if unknown:
+            raise UsageError(
+                f"{str(path)!r} has unknown keys: {listed(unknown)}. Known tables: [columns], [orders]."
+            )
+    return found

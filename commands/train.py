@@ -1,0 +1,67 @@
+"""`clv train`: fit, evaluate, log, register as challenger."""
+
+from __future__ import annotations
+
+from commands.options import (
+    AsOf,
+    Format,
+    Horizons,
+    Name,
+    OrderSource,
+    instant,
+    reads_orders,
+    wants_json,
+)
+
+
+@reads_orders
+def train(
+    orders: OrderSource,
+    *,
+    as_of: AsOf = None,
+    horizon_days: Horizons = None,
+    name: Name = "clv",
+    format_: Format = "table",
+) -> None:
+    """Fit, evaluate on held-out windows, log to MLflow and register as challenger."""
+    from commands.console import fitting, print_cases, print_json, say
+    from commands.settings import home
+    from training.registry import Registry
+    from training.train import train as fit_and_evaluate
+
+    as_json, place = wants_json(format_), home()
+    registry = Registry(place.registry_uri, place.artifacts)
+    intake = orders.read()
+    registry.ensure_reachable()
+    moment = instant(as_of, intake.log.complete_until)
+    with fitting("training") as progress:
+        trained = fit_and_evaluate(
+            intake.log, moment, horizon_days, orders.options.timezone, progress=progress
+        )
+        progress.stage("logging to MLflow")
+        number = registry.record(trained, intake, name)
+    if trained.dropped_horizons:
+        days = ", ".join(map(str, trained.dropped_horizons))
+        say(
+            f"The history is too short for horizons of {days} days: they were not fitted."
+        )
+    if as_json:
+        cases = [case.document() for case in trained.cases]
+        gate = [
+            {"holds": verdict.holds, "text": verdict.text}
+            for verdict in trained.verdicts
+        ]
+        print_json(
+            {
+                "name": name,
+                "version": number,
+                "horizons": trained.model.horizons,
+                "gate": gate,
+                "cutoffs": cases,
+            }
+        )
+        return
+    print_cases(trained.cases)
+    for verdict in trained.verdicts:
+        say(f"gate {'holds' if verdict.holds else 'FAILS'}: {verdict.text}")
+    say(f"Registered as {name} version {number}, alias challenger. Next: clv promote")

@@ -1,0 +1,259 @@
+"""The whole base → a file or a table: one row per customer and horizon, all or nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
+import sqlalchemy as sa
+
+from features.databases import engine_for, hidden
+from features.errors import OutputError, UsageError
+from features.matrix import blocks
+from features.orders import OrderLog
+from model.bundle import Bundle
+from serving.scorer import Answers, customer_columns, horizon_columns, identity, score
+
+BLOCK_ROWS: Final = 200_000
+TABLE: Final = "clv_scores"
+
+_TEXT, _NUMBER, _WHOLE = pa.string(), pa.float64(), pa.int64()
+SCHEMA: Final = pa.schema(
+    [
+        ("customer_id", _TEXT),
+        ("horizon_days", _WHOLE),
+        ("currency", _TEXT),
+        ("as_of", _TEXT),
+        ("prediction_start", _TEXT),
+        ("prediction_end", _TEXT),
+        ("basis", _TEXT),
+        ("historic_clv", _NUMBER),
+        ("historic_number_of_orders", _WHOLE),
+        ("average_order_value", _NUMBER),
+        ("average_days_between_orders", _NUMBER),
+        ("days_since_last_order", _WHOLE),
+        ("p_alive", _NUMBER),
+        ("purchase_probability", _NUMBER),
+        ("churn_probability", _NUMBER),
+        ("predicted_number_of_orders", _NUMBER),
+        ("predicted_average_order_value", _NUMBER),
+        ("predicted_clv", _NUMBER),
+        ("total_clv", _NUMBER),
+        ("null_reasons", _TEXT),
+        ("model_name", _TEXT),
+        ("model_version", _TEXT),
+        ("model_trained_on", _TEXT),
+        ("model_data_fingerprint", _TEXT),
+    ]
+)
+
+
+class Writer(Protocol):
+    """Takes tables of SCHEMA one after another."""
+
+    def write(self, table: pa.Table) -> None:
+        """Append rows."""
+        ...
+
+
+@dataclass(frozen=True)
+class BatchDone:
+    """Accounts of a batch."""
+
+    n_customers: int
+    n_prior: int
+    n_rows: int
+    n_after_as_of: int
+    predicted_totals: Mapping[int, float]
+
+
+def score_base(
+    bundle: Bundle,
+    log: OrderLog,
+    as_of: int,
+    out: str,
+    horizons: Sequence[int] | None = None,
+    *,
+    scored_at: str,
+    table: str = TABLE,
+    on_customers: Callable[[int], None] = lambda _: None,
+) -> BatchDone:
+    """Score every customer of a log.
+
+    Parameters
+    ----------
+    out
+        `.parquet`, `.csv` or `.csv.gz` path, or a SQLAlchemy URL; what stood there is replaced when
+        the last row is written, and stays untouched until then.
+    scored_at
+        ISO instant, kept in the Parquet metadata.
+    table
+        Table of a SQL output.
+
+    Raises
+    ------
+    OutputError
+        The output cannot be written; nothing was changed.
+    HorizonError
+        A horizon was not fitted.
+    """
+    n_prior = n_rows = n_after = 0
+    totals: dict[int, float] = {}
+    with opened(out, table, {"scored_at": scored_at}) as writer:
+        for low, high in blocks(log.starts, BLOCK_ROWS):
+            answers = score(bundle, log.customers(low, high), as_of, horizons)
+            rows = to_table(bundle, answers)
+            writer.write(rows)
+            n_prior += int((~answers.known).sum())
+            n_rows += rows.num_rows
+            n_after += int(answers.after_as_of.sum())
+            for place, days in enumerate(answers.predictions.horizons):
+                totals[days] = totals.get(days, 0.0) + float(
+                    answers.predictions.clv[:, place].sum()
+                )
+            on_customers(high - low)
+    return BatchDone(log.n_customers, n_prior, n_rows, n_after, totals)
+
+
+def to_table(bundle: Bundle, answers: Answers) -> pa.Table:
+    """Answers as one row per customer and horizon, the horizons of a customer side by side."""
+    n_customers, n_horizons = answers.log.n_customers, len(answers.predictions.horizons)
+    about = {f"model_{key}": value for key, value in identity(bundle).items()}
+    shared = {**customer_columns(bundle, answers), **about}
+    shared["null_reasons"] = np.array(
+        [json.dumps(r, sort_keys=True) for r in answers.null_reasons()], dtype=object
+    )
+    parts = [
+        _arrow({**shared, **horizon_columns(answers, place)}, n_customers)
+        for place in range(n_horizons)
+    ]
+    side_by_side = (
+        np.arange(n_customers * n_horizons).reshape(n_horizons, n_customers).T.ravel()
+    )
+    return pa.concat_tables(parts).take(pa.array(side_by_side))
+
+
+def _arrow(columns: Mapping[str, Any], n_rows: int) -> pa.Table:
+    arrays = [
+        pa.array(column, from_pandas=True)
+        if isinstance(column := columns[name], np.ndarray)
+        else pa.repeat(column, n_rows)
+        for name in SCHEMA.names
+    ]
+    return pa.table(arrays, names=SCHEMA.names).cast(SCHEMA)
+
+
+def checked_out(out: str) -> None:
+    """Refuse an output of an unknown kind before any work. Raises UsageError."""
+    if "://" in out:
+        engine_for(out).dispose()
+    elif not out.lower().endswith((".parquet", ".csv", ".csv.gz")):
+        raise UsageError(
+            f"--out {out!r}: write to a path that ends in .parquet, .csv or .csv.gz, or to a SQLAlchemy URL."
+        )
+
+
+@contextmanager
+def opened(out: str, table: str, metadata: Mapping[str, str]) -> Iterator[Writer]:
+    """Open an output that replaces what stood there only when the block ends well."""
+    checked_out(out)
+    if "://" in out:
+        with _sql_table(out, table) as writer:
+            yield writer
+        return
+    with _file(Path(out), metadata) as writer:
+        yield writer
+
+
+@contextmanager
+def _file(path: Path, metadata: Mapping[str, str]) -> Iterator[Writer]:
+    beside = path.with_name(f".{path.name}.partial")
+    try:
+        with _format(
+            path.name.lower(), beside, SCHEMA.with_metadata(dict(metadata))
+        ) as writer:
+            yield writer
+        os.replace(beside, path)
+    except OSError as error:
+        raise OutputError(
+            f"{str(path)!r} cannot be written: {error.strerror or error}. Nothing was changed."
+        ) from error
+    finally:
+        with suppress(FileNotFoundError, NotADirectoryError):
+            beside.unlink()
+
+
+@contextmanager
+def _format(name: str, path: Path, schema: pa.Schema) -> Iterator[Writer]:
+    if name.endswith(".parquet"):
+        with pq.ParquetWriter(path, schema, compression="zstd") as parquet:
+            yield _Casting(parquet, schema)
+    else:
+        compression = "gzip" if name.endswith(".gz") else None
+        with (
+            pa.output_stream(str(path), compression=compression) as stream,
+            pa_csv.CSVWriter(stream, schema) as csv,
+        ):
+            yield _Casting(csv, schema)
+
+
+@dataclass(frozen=True)
+class _Casting:
+    """Gives each table the file's schema, metadata included."""
+
+    writer: Any
+    schema: pa.Schema
+
+    def write(self, table: pa.Table) -> None:
+        self.writer.write_table(table.cast(self.schema))
+
+
+@contextmanager
+def _sql_table(url: str, name: str) -> Iterator[Writer]:
+    """One transaction: create the table if need be, empty it, fill it, commit."""
+    engine = engine_for(url)
+    columns = {_TEXT: sa.Text, _NUMBER: sa.Double, _WHOLE: sa.BigInteger}
+    target = sa.Table(
+        name,
+        sa.MetaData(),
+        *(
+            sa.Column(
+                field.name,
+                columns[field.type](),
+                primary_key=field.name in ("customer_id", "horizon_days"),
+            )
+            for field in SCHEMA
+        ),
+    )
+    try:
+        with engine.begin() as connection:
+            target.create(connection, checkfirst=True)
+            connection.execute(sa.delete(target))
+            yield _Inserting(connection, target)
+    except sa.exc.SQLAlchemyError as error:
+        cause = str(getattr(error, "orig", None) or error).splitlines()[0]
+        raise OutputError(
+            f"Table {name!r} at {hidden(url)!r} cannot be written: {cause[:200]}. Nothing was changed."
+        ) from error
+    finally:
+        engine.dispose()
+
+
+@dataclass(frozen=True)
+class _Inserting:
+    """Appends tables to a SQL table inside an open transaction."""
+
+    connection: sa.Connection
+    target: sa.Table
+
+    def write(self, table: pa.Table) -> None:
+        self.connection.execute(sa.insert(self.target), table.to_pylist())

@@ -1,0 +1,201 @@
+"""What the service takes and gives: the one definition, for validation, OpenAPI and tests alike.
+
+Numbers are strict (no NaN, no infinity, no "5"); unknown keys are refused, so that a typing
+mistake cannot silently drop a column.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+
+from features.columns import MAX_AMOUNT
+from features.instants import to_us
+
+MAX_CUSTOMERS = 10_000
+
+
+def _instant(value: Any) -> int:
+    if not isinstance(value, str):
+        raise ValueError("must be a text in ISO 8601, such as 2024-05-01T10:00:00Z")
+    try:
+        return to_us(datetime.fromisoformat(value))
+    except (ValueError, OverflowError):
+        raise ValueError(
+            "is not ISO 8601, such as 2024-05-01 or 2024-05-01T10:00:00Z"
+        ) from None
+
+
+Instant = Annotated[
+    int,
+    BeforeValidator(_instant),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "description": "ISO 8601 date or date-time; without an offset it is read as UTC.",
+            "examples": ["2024-05-01T10:00:00Z"],
+        }
+    ),
+]
+"""Microseconds since 1970-01-01 UTC, written as ISO 8601."""
+
+Money = Annotated[float, Field(ge=-MAX_AMOUNT, le=MAX_AMOUNT, allow_inf_nan=False)]
+Text = Annotated[str, Field(max_length=20_000)]
+Id = Annotated[str, Field(min_length=1, max_length=20_000, pattern=r"\S")]
+
+
+class Strict(BaseModel):
+    """Base of everything that is read: strict types, no unknown keys."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class Order(Strict):
+    """One order, line item or refund (negative amount).
+
+    A key that is sent with null means "none" (no coupon); a key left out of all orders of a
+    customer means "not known", and features that need it are null.
+    """
+
+    ordered_at: Instant
+    amount: Money
+    order_id: Text | None = None
+    status: Text | None = None
+    discount_amount: Money | None = None
+    coupon_code: Text | None = None
+    product_id: Text | None = None
+    category: Text | None = None
+    quantity: Money | None = None
+    channel: Text | None = None
+    attribution_medium: Text | None = None
+    country: Text | None = None
+    state: Text | None = None
+    postcode: Text | None = None
+    cost: Money | None = None
+    currency: Text | None = None
+    parent_order_id: Text | None = None
+
+
+class Customer(Strict):
+    """A customer and all of their orders, in any order."""
+
+    customer_id: Id
+    orders: list[Order]
+
+
+class PredictRequest(Strict):
+    """Customers to predict, each by raw orders."""
+
+    customers: list[Customer]
+    as_of: Annotated[
+        Instant | None,
+        Field(
+            description="Moment the answer speaks for; the request's time if absent."
+        ),
+    ] = None
+    horizon_days: Annotated[
+        list[int] | None,
+        Field(
+            description="Horizons to answer, all fitted ones if absent.", min_length=1
+        ),
+    ] = None
+    history_complete_since: Annotated[
+        Instant | None,
+        Field(
+            description="Say it when older orders are not sent: every answer is then flagged `history_cut`."
+        ),
+    ] = None
+
+
+class Given(BaseModel):
+    """Base of everything that is answered."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class ModelIdentity(Given):
+    """Which model answered."""
+
+    name: str
+    version: str
+    trained_on: str
+    data_fingerprint: str
+
+
+class HorizonPrediction(Given):
+    """Expectations for one horizon, from `prediction_start` up to `prediction_end`."""
+
+    horizon_days: int
+    prediction_start: str
+    prediction_end: str
+    purchase_probability: Annotated[float, Field(ge=0, le=1)]
+    churn_probability: Annotated[float, Field(ge=0, le=1)]
+    predicted_number_of_orders: Annotated[float, Field(ge=0)]
+    predicted_average_order_value: Annotated[float, Field(ge=0)] | None
+    predicted_clv: Annotated[float, Field(ge=0)]
+    total_clv: float
+
+
+class CustomerPrediction(Given):
+    """The answer for one customer. A null always has a code in `null_reasons`."""
+
+    customer_id: str
+    currency: str
+    as_of: str
+    basis: Annotated[
+        str, Field(description="`model`, or `prior` for a customer without an order.")
+    ]
+    historic_clv: float
+    historic_number_of_orders: int
+    average_order_value: float | None
+    average_days_between_orders: float | None
+    days_since_last_order: int | None
+    p_alive: Annotated[float, Field(ge=0, le=1)] | None
+    predictions: list[HorizonPrediction]
+    null_reasons: dict[str, str]
+    flags: list[str]
+    rejected_orders: Annotated[
+        dict[str, int], Field(description="Orders set aside, by the rule they broke.")
+    ]
+    orders_after_as_of: int
+    model: ModelIdentity
+
+
+class Problem(Given):
+    """What is wrong: a code to branch on, a sentence to read, the places."""
+
+    code: str
+    message: str
+    details: list[dict[str, str]]
+    request_id: str | None = None
+
+
+class FailedCustomer(Given):
+    """A typed error in the place of an answer."""
+
+    customer_id: str | None
+    error: Problem
+
+
+class PredictResponse(Given):
+    """One entry per customer, in the order asked."""
+
+    customers: list[CustomerPrediction | FailedCustomer]
+
+
+class ModelInfo(ModelIdentity):
+    """The model that is loaded."""
+
+    horizons: list[int]
+    currency: str
+    timezone: str
+    features: list[str]
+    optional_columns: list[str]
+
+
+class ErrorAnswer(Given):
+    """Body of every answer that is not a success."""
+
+    error: Problem

@@ -1,0 +1,247 @@
+"""Orders + model → the answer, as columns: the one assembler behind HTTP and batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from features.arrays import AnyArray, BoolArray, FloatArray
+from features.history import Events, before
+from features.instants import DAY_US, isoformat
+from features.matrix import feature_matrix
+from features.orders import OrderLog
+from model.bundle import Bundle
+from model.predictions import Predictions
+
+_FACTS: Final = {
+    "historic_clv": "historic_clv",
+    "historic_number_of_orders": "frequency",
+    "average_order_value": "monetary",
+    "average_days_between_orders": "gap_mean_days",
+    "days_since_last_order": "recency_days",
+}
+"""Field of the answer → feature that it is."""
+_BTYD_FEATURES: Final = (
+    "purchase_days",
+    "tenure_days",
+    "gross_spend",
+    "first_day_spend",
+    "recency_days",
+)
+WHOLE: Final = frozenset({"historic_number_of_orders", "days_since_last_order"})
+"""Facts that are whole numbers."""
+
+NO_ORDERS, ONE_ORDER, NOTHING_EXPECTED = "no_orders", "one_order", "no_expected_orders"
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Answers for all customers of a log, in the log's order; n customers, K horizons.
+
+    Attributes
+    ----------
+    known
+        Whether the customer had an order before `as_of` (basis `model`, else `prior`), shape (n,).
+    facts
+        By answer field, NaN is null, shape (n,) each.
+    predictions
+        For the horizons that were asked, shape (n, K) each.
+    after_as_of
+        Rows at or after `as_of`, which no number here has seen, shape (n,).
+    """
+
+    log: OrderLog
+    as_of: int
+    known: BoolArray
+    facts: dict[str, FloatArray]
+    predictions: Predictions
+    after_as_of: FloatArray
+
+    def null_reasons(self) -> list[dict[str, str]]:
+        """Per customer, the fields that are null and why; customers alike share one dict."""
+        unordered = ~self.known
+        value = np.isnan(self.predictions.average_order_value).any(axis=1)
+        nulls = {field: np.isnan(column) for field, column in self.facts.items()}
+        nulls |= {
+            "p_alive": np.isnan(self.predictions.p_alive),
+            "predicted_average_order_value": value,
+        }
+        patterns = (
+            sum(
+                mask.astype(np.int64) << place
+                for place, mask in enumerate(nulls.values())
+            )
+            * 2
+            + unordered
+        )
+        known: dict[int, dict[str, str]] = {}
+        return [
+            known.setdefault(code, _reasons(code, list(nulls)))
+            for code in np.asarray(patterns).tolist()
+        ]
+
+
+def _reasons(pattern: int, fields: Sequence[str]) -> dict[str, str]:
+    absent = [field for place, field in enumerate(fields) if pattern >> (place + 1) & 1]
+    if pattern & 1:
+        return dict.fromkeys(absent, NO_ORDERS)
+    return {
+        field: NOTHING_EXPECTED
+        if field == "predicted_average_order_value"
+        else ONE_ORDER
+        for field in absent
+    }
+
+
+def score(
+    bundle: Bundle, log: OrderLog, as_of: int, horizons: Sequence[int] | None = None
+) -> Answers:
+    """Answer for every customer of a log.
+
+    Parameters
+    ----------
+    horizons
+        Those to answer, in this order; all fitted ones by default. All are computed in any case:
+        they are made to agree with each other, whatever was asked.
+
+    Raises
+    ------
+    HorizonError
+        A horizon was not fitted.
+    """
+    model = bundle.model
+    wanted = tuple(dict.fromkeys([*model.features, *_FACTS.values(), *_BTYD_FEATURES]))
+    matrix = feature_matrix(log, as_of, wanted)
+    known = np.zeros(log.n_customers, dtype=np.bool_)
+    known[matrix.customers] = True
+    facts = {field: np.full(log.n_customers, np.nan) for field in _FACTS}
+    for field, name in _FACTS.items():
+        facts[field][known] = matrix.column(name)
+    past = Events(before(log, as_of))
+    facts["historic_clv"][~known] = past.sum(past.amount)[~known]
+    facts["historic_number_of_orders"][~known] = 0.0
+    answers = (
+        model.predict(matrix)
+        if len(matrix.customers)
+        else model.prior.predictions(model.horizons, 0)
+    )
+    return Answers(
+        log=log,
+        as_of=as_of,
+        known=known,
+        facts=facts,
+        predictions=_chosen(_with_prior(bundle, answers, known), horizons),
+        after_as_of=np.diff(log.starts)
+        - np.diff(before(log, as_of).starts).astype(np.float64),
+    )
+
+
+def _with_prior(bundle: Bundle, answers: Predictions, known: BoolArray) -> Predictions:
+    if known.all():
+        return answers
+    whole = bundle.model.prior.predictions(answers.horizons, len(known))
+    for name in ("purchase_probability", "orders", "clv", "p_alive"):
+        getattr(whole, name)[known] = getattr(answers, name)
+    return whole
+
+
+def _chosen(answers: Predictions, horizons: Sequence[int] | None) -> Predictions:
+    if horizons is None:
+        return answers
+    places = [answers.place(days) for days in dict.fromkeys(horizons)]
+    return Predictions(
+        tuple(answers.horizons[place] for place in places),
+        np.ascontiguousarray(answers.purchase_probability[:, places]),
+        np.ascontiguousarray(answers.orders[:, places]),
+        np.ascontiguousarray(answers.clv[:, places]),
+        answers.p_alive,
+    )
+
+
+def identity(bundle: Bundle) -> dict[str, str]:
+    """Which model answered, as in every answer."""
+    return {
+        "name": bundle.name,
+        "version": bundle.version,
+        "trained_on": bundle.provenance.trained_on,
+        "data_fingerprint": bundle.provenance.data_fingerprint,
+    }
+
+
+def customer_columns(bundle: Bundle, answers: Answers) -> dict[str, Any]:
+    """Fields of the customers: arrays of n values (NaN is null), or one value for all."""
+    return {
+        "customer_id": answers.log.customer_ids,
+        "currency": bundle.provenance.currency,
+        "as_of": isoformat(answers.as_of),
+        "basis": np.where(answers.known, "model", "prior").astype(object),
+        **answers.facts,
+        "p_alive": answers.predictions.p_alive,
+    }
+
+
+def horizon_columns(answers: Answers, place: int) -> dict[str, Any]:
+    """Fields of one horizon: arrays of n values (NaN is null), or one value for all."""
+    predictions = answers.predictions
+    days = predictions.horizons[place]
+    probability, clv = (
+        predictions.purchase_probability[:, place],
+        predictions.clv[:, place],
+    )
+    return {
+        "horizon_days": days,
+        "prediction_start": isoformat(answers.as_of),
+        "prediction_end": isoformat(answers.as_of + days * DAY_US),
+        "purchase_probability": probability,
+        "churn_probability": 1.0 - probability,
+        "predicted_number_of_orders": predictions.orders[:, place],
+        "predicted_average_order_value": predictions.average_order_value[:, place],
+        "predicted_clv": clv,
+        "total_clv": answers.facts["historic_clv"] + clv,
+    }
+
+
+def records(bundle: Bundle, answers: Answers) -> list[dict[str, Any]]:
+    """Answers as nested records, the shape of `serving.schemas.CustomerPrediction` less the request's own fields."""
+    n_customers = answers.log.n_customers
+    model = identity(bundle)
+    horizons = zip(
+        *(
+            _rows(horizon_columns(answers, place), n_customers)
+            for place in range(len(answers.predictions.horizons))
+        ),
+        strict=True,
+    )
+    facts = _rows(customer_columns(bundle, answers), n_customers)
+    return [
+        {
+            **fact,
+            "predictions": list(predictions),
+            "null_reasons": reasons,
+            "model": model,
+        }
+        for fact, predictions, reasons in zip(
+            facts, horizons, answers.null_reasons(), strict=True
+        )
+    ]
+
+
+def _rows(columns: dict[str, Any], n_rows: int) -> list[dict[str, Any]]:
+    lists = [
+        _plain(column, name in WHOLE)
+        if isinstance(column, np.ndarray)
+        else [column] * n_rows
+        for name, column in columns.items()
+    ]
+    return [dict(zip(columns, row, strict=True)) for row in zip(*lists, strict=True)]
+
+
+def _plain(column: AnyArray, whole: bool) -> list[Any]:
+    """Python values, None for NaN."""
+    return [
+        None if value != value else int(value) if whole else value
+        for value in column.tolist()
+    ]

@@ -1,0 +1,102 @@
+"""The only reader of MLflow: which version is meant, and its bundle in a local folder."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import mlflow
+from mlflow.exceptions import MlflowException
+
+from features.errors import BundleError, RegistryError
+from model.bundle import REGISTERED, Bundle, load_bundle
+
+CHAMPION: Final = "champion"
+
+
+@dataclass(frozen=True)
+class ModelStore:
+    """Registered models at an MLflow URI, with local copies of their bundles.
+
+    Attributes
+    ----------
+    uri
+        MLflow tracking and registry URI.
+    folder
+        Where bundles are kept: FOLDER/NAME-VERSION.
+    """
+
+    uri: str
+    folder: Path
+
+    def bundle_folder(self, name: str, version: str | None = None) -> Path:
+        """Return the local folder of a version's bundle, the champion's by default; downloaded once.
+
+        Raises
+        ------
+        RegistryError
+            The registry is unreachable, or has no such model, version or champion.
+        """
+        try:
+            client = mlflow.MlflowClient(self.uri, self.uri)
+            number = version or self._champion(client, name)
+            folder = self.folder / f"{name}-{number}"
+            if not _is_whole(folder):
+                mlflow.set_tracking_uri(self.uri)
+                mlflow.set_registry_uri(self.uri)
+                self._download(name, number, folder)
+            return folder
+        except (MlflowException, OSError) as error:
+            cause = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise RegistryError(
+                f"Version {version or CHAMPION!r} of model {name!r} cannot be read from the registry at {self.uri!r}: "
+                f"{cause[:300]}."
+            ) from error
+
+    def load(self, name: str, version: str | None = None) -> Bundle:
+        """Load a version's bundle, the champion's by default."""
+        return load_bundle(self.bundle_folder(name, version))
+
+    def _champion(self, client: mlflow.MlflowClient, name: str) -> str:
+        models = {model.name: model for model in client.search_registered_models()}
+        if name not in models:
+            known = (
+                ", ".join(sorted(models))
+                or "none yet: clv train ORDERS makes the first"
+            )
+            raise RegistryError(
+                f"No model is registered as {name!r}. Registered: {known}."
+            )
+        if CHAMPION not in models[name].aliases:
+            raise RegistryError(
+                f"{name!r} has no champion yet. Promote a version first: clv promote."
+            )
+        return str(models[name].aliases[CHAMPION])
+
+    def _download(self, name: str, version: str, folder: Path) -> None:
+        beside = folder.with_name(f".{folder.name}.partial")
+        shutil.rmtree(beside, ignore_errors=True)
+        beside.mkdir(parents=True)
+        uri = f"models:/{name}/{version}"
+        fetched = Path(
+            mlflow.artifacts.download_artifacts(
+                artifact_uri=f"{uri}/artifacts/bundle", dst_path=str(beside)
+            )
+        )
+        (fetched / REGISTERED).write_text(
+            json.dumps({"name": name, "version": version}) + "\n"
+        )
+        shutil.rmtree(folder, ignore_errors=True)
+        fetched.rename(folder)
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def _is_whole(folder: Path) -> bool:
+    try:
+        load_bundle(folder)
+    except BundleError:
+        return False
+    return True

@@ -1,0 +1,131 @@
+"""Pictures of a held-out case: is it calibrated, does it rank, does the level hold, what does it look at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from sklearn.calibration import calibration_curve
+
+from model.clv import ClvModel, input_names
+from training.backtest import CLV, Case
+from training.metrics import deciles
+
+_COLOURS = {
+    "clv": "#1b6ca8",
+    "bgnbd_gamma_gamma": "#e08e45",
+    "carry_forward": "#8d99ae",
+}
+
+
+def plots(case: Case, model: ClvModel) -> Mapping[str, Figure]:
+    """Figures by file name, without the ending."""
+    return {
+        f"calibration_{case.horizon_days}d": calibration(case),
+        f"gain_curve_{case.horizon_days}d": gain_curve(case),
+        f"deciles_{case.horizon_days}d": decile_bars(case),
+        f"importance_{case.horizon_days}d": importance(model, case.horizon_days),
+    }
+
+
+def _axes(title: str, x: str, y: str) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(6.4, 4.4), layout="constrained")
+    axes = figure.add_subplot()
+    axes.set(title=title, xlabel=x, ylabel=y)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def calibration(case: Case) -> Figure:
+    """Draw the share that bought against the predicted probability, in twenty groups of equal size."""
+    figure, axes = _axes(
+        f"Purchase within {case.horizon_days} days: predicted and actual",
+        "predicted probability",
+        "share that bought",
+    )
+    axes.plot([0, 1], [0, 1], color="#cccccc", linewidth=1)
+    for name in ("bgnbd_gamma_gamma", CLV):
+        scored = case.models[name].scored
+        actual, predicted = calibration_curve(
+            scored.purchased,
+            np.clip(scored.probability, 0.0, 1.0),
+            n_bins=20,
+            strategy="quantile",
+        )
+        axes.plot(
+            predicted,
+            actual,
+            marker="o",
+            markersize=3,
+            color=_COLOURS[name],
+            label=name,
+        )
+    axes.legend(frameon=False)
+    return figure
+
+
+def gain_curve(case: Case) -> Figure:
+    """Draw the share of the actual value held by the best customers, by each model's order."""
+    figure, axes = _axes(
+        "Who holds the value", "share of customers, best first", "share of actual value"
+    )
+    for name, answered in case.models.items():
+        scored = answered.scored
+        order = np.argsort(-scored.clv, kind="stable")
+        total = max(float(scored.actual.sum()), 1e-12)
+        held = np.cumsum(scored.by_clv.tie_mean(scored.actual)[order]) / total
+        shares = np.arange(1, len(held) + 1) / len(held)
+        axes.plot(shares, held, color=_COLOURS[name], label=name)
+    axes.plot([0, 1], [0, 1], color="#cccccc", linewidth=1)
+    axes.legend(frameon=False, loc="lower right")
+    return figure
+
+
+def decile_bars(case: Case) -> Figure:
+    """Draw mean predicted beside mean actual value, by tenth of predicted value."""
+    figure, axes = _axes(
+        "Level by tenth of predicted CLV",
+        "tenth, 10 the best",
+        "mean value per customer",
+    )
+    groups = deciles(case.models[CLV].scored)
+    places = np.array([group.decile for group in groups], dtype=np.float64)
+    axes.bar(
+        places - 0.2,
+        [g.mean_predicted for g in groups],
+        0.4,
+        color=_COLOURS[CLV],
+        label="predicted",
+    )
+    axes.bar(
+        places + 0.2,
+        [g.mean_actual for g in groups],
+        0.4,
+        color="#8d99ae",
+        label="actual",
+    )
+    axes.set_xticks(places)
+    axes.legend(frameon=False)
+    return figure
+
+
+def importance(model: ClvModel, horizon_days: int, shown: int = 12) -> Figure:
+    """Draw the share of the trees' total gain by input, for churn and for spend."""
+    part = model.parts[model.horizons.index(horizon_days)]
+    names = np.array(input_names(model.features))
+    figure = Figure(figsize=(9.6, 4.4), layout="constrained")
+    for axes, (title, trees) in zip(
+        figure.subplots(1, 2),
+        (("churn", part.churn.trees), ("spend", part.spend.trees)),
+        strict=True,
+    ):
+        gain = trees.feature_importance("gain")
+        best = np.argsort(gain)[-shown:]
+        axes.barh(
+            names[best], gain[best] / max(float(gain.sum()), 1e-12), color=_COLOURS[CLV]
+        )
+        axes.set(title=f"What {title} looks at", xlabel="share of gain")
+        axes.spines[["top", "right"]].set_visible(False)
+    return figure

@@ -1,0 +1,55 @@
+"""The registered model as an MLflow pyfunc, logged from this file.
+
+Catalogue columns in, one row out per row in; `params={"horizon_days": 90}` chooses the horizon,
+0 (the default) the shortest one fitted.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from mlflow.models import set_model
+from mlflow.pyfunc import PythonModel, PythonModelContext
+
+from features.matrix import FeatureMatrix
+from model.bundle import Bundle, load_bundle
+
+
+class ClvPyfunc(PythonModel):  # type: ignore[misc]  # mlflow's class is untyped
+    """Frame of features → frame of predictions."""
+
+    bundle: Bundle
+
+    def load_context(self, context: PythonModelContext) -> None:
+        """Load the bundle that lies in the artefact."""
+        self.bundle = load_bundle(Path(context.artifacts["bundle"]))
+
+    def predict(
+        self,
+        context: PythonModelContext,
+        model_input: pd.DataFrame,
+        params: dict[str, Any] | None = None,
+    ) -> pd.DataFrame:
+        """Columns purchase_probability, predicted_number_of_orders, predicted_clv; the input's index."""
+        model = self.bundle.model
+        values = np.ascontiguousarray(model_input.to_numpy(dtype=np.float64))
+        matrix = FeatureMatrix(
+            0, tuple(model_input.columns), np.arange(len(values)), values
+        )
+        answers = model.predict(matrix)
+        horizon = int((params or {}).get("horizon_days", 0)) or model.horizons[0]
+        place = answers.place(horizon)
+        return pd.DataFrame(
+            {
+                "purchase_probability": answers.purchase_probability[:, place],
+                "predicted_number_of_orders": answers.orders[:, place],
+                "predicted_clv": answers.clv[:, place],
+            },
+            index=model_input.index,
+        )
+
+
+set_model(ClvPyfunc())

@@ -1,0 +1,261 @@
+"""The only writer of MLflow: one run per training, one registered model, two aliases that move.
+
+`challenger` is the newest training, `champion` the one that is served, `previous` the champion
+before it (MLflow keeps no history of aliases).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import mlflow
+import numpy as np
+import pandas as pd
+from mlflow.entities import RunStatus
+from mlflow.exceptions import MlflowException
+from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
+
+from features.catalogue import CATALOGUE
+from features.errors import GateError, RegistryError
+from features.validation import Intake
+from model.bundle import save_bundle
+from training import pyfunc
+from training.card import model_card
+from training.fingerprint import git_commit
+from training.fitting import N_TREES, SEED, TREES
+from training.plots import plots
+from training.train import Trained
+
+EXPERIMENT: Final = "clv"
+CHALLENGER, CHAMPION, PREVIOUS = "challenger", "champion", "previous"
+GATE_TAG: Final = "clv.gate"
+
+
+@contextmanager
+def reachable(uri: str) -> Iterator[None]:
+    """Turn MLflow's and the network's errors into one sentence."""
+    try:
+        yield
+    except (MlflowException, OSError) as error:
+        cause = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise RegistryError(
+            f"The model registry at {uri!r} refused or cannot be reached: {cause[:300]}. Check MLFLOW_TRACKING_URI."
+        ) from error
+
+
+@dataclass(frozen=True)
+class Registry:
+    """A place where runs and models live.
+
+    Attributes
+    ----------
+    uri
+        MLflow tracking and registry URI.
+    artifacts
+        Where artefacts of a local store go; None leaves it to the server.
+    """
+
+    uri: str
+    artifacts: str | None = None
+
+    def client(self) -> mlflow.MlflowClient:
+        """Client of this registry."""
+        mlflow.set_tracking_uri(self.uri)
+        mlflow.set_registry_uri(self.uri)
+        return mlflow.MlflowClient(self.uri, self.uri)
+
+    def ensure_reachable(self) -> None:
+        """Fail before hours of work, not after. Raises RegistryError."""
+        with reachable(self.uri):
+            self.client().search_experiments(max_results=1)
+
+    def record(self, trained: Trained, intake: Intake, name: str) -> str:
+        """Log a training as one run, register its model as `name`, alias it challenger; returns the version.
+
+        An interrupted run is marked as killed and registers nothing.
+        """
+        with reachable(self.uri):
+            client = self.client()
+            self._experiment(client)
+            with mlflow.start_run(
+                run_name=f"{name} {trained.provenance.trained_on[:10]}"
+            ):
+                try:
+                    _log_run(trained, intake)
+                    uri = _log_model(trained)
+                except KeyboardInterrupt:
+                    mlflow.end_run(RunStatus.to_string(RunStatus.KILLED))
+                    raise
+            version = str(
+                mlflow.register_model(uri, name, tags=_version_tags(trained)).version
+            )
+            client.set_registered_model_alias(name, CHALLENGER, version)
+            return version
+
+    def promote(self, name: str, version: str | None = None) -> tuple[str, str | None]:
+        """Make a version (the challenger by default) champion; returns (version, former champion).
+
+        Raises
+        ------
+        GateError
+            The version's gate failed; the text says which condition and by how much.
+        """
+        with reachable(self.uri):
+            client = self.client()
+            aliases = self._aliases(client, name)
+            chosen = version or aliases.get(CHALLENGER)
+            if chosen is None:
+                raise RegistryError(
+                    f"{name!r} has no challenger. Train one: clv train ORDERS --name {name}."
+                )
+            candidate = client.get_model_version(name, chosen)
+            verdicts = json.loads(candidate.tags.get(GATE_TAG, "[]"))
+            failed = [verdict["text"] for verdict in verdicts if not verdict["holds"]]
+            if failed or not verdicts:
+                why = "; ".join(failed) or "it carries no gate result"
+                raise GateError(
+                    f"Version {chosen} of {name!r} is not promoted: {why}. The champion stays."
+                )
+            former = aliases.get(CHAMPION)
+            if former is not None and former != chosen:
+                client.set_registered_model_alias(name, PREVIOUS, former)
+            client.set_registered_model_alias(name, CHAMPION, chosen)
+            return str(chosen), former
+
+    def rollback(self, name: str) -> tuple[str, str]:
+        """Swap champion and previous champion; returns (champion now, champion before)."""
+        with reachable(self.uri):
+            client = self.client()
+            aliases = self._aliases(client, name)
+            if CHAMPION not in aliases or PREVIOUS not in aliases:
+                raise RegistryError(
+                    f"{name!r} has no previous champion to go back to: it was promoted at most once."
+                )
+            client.set_registered_model_alias(name, CHAMPION, aliases[PREVIOUS])
+            client.set_registered_model_alias(name, PREVIOUS, aliases[CHAMPION])
+            return aliases[PREVIOUS], aliases[CHAMPION]
+
+    def _experiment(self, client: mlflow.MlflowClient) -> None:
+        if client.get_experiment_by_name(EXPERIMENT) is None:
+            client.create_experiment(EXPERIMENT, artifact_location=self.artifacts)
+        mlflow.set_experiment(EXPERIMENT)
+
+    def _aliases(self, client: mlflow.MlflowClient, name: str) -> dict[str, str]:
+        models = {model.name: model for model in client.search_registered_models()}
+        if name not in models:
+            known = ", ".join(sorted(models)) or "none yet"
+            raise RegistryError(
+                f"No model is registered as {name!r}. Registered: {known}."
+            )
+        return {alias: str(version) for alias, version in models[name].aliases.items()}
+
+
+def _version_tags(trained: Trained) -> dict[str, str]:
+    verdicts = [
+        {"holds": verdict.holds, "text": verdict.text} for verdict in trained.verdicts
+    ]
+    return {
+        GATE_TAG: json.dumps(verdicts),
+        "clv.trained_on": trained.provenance.trained_on,
+        "clv.horizons": ",".join(map(str, trained.model.horizons)),
+    }
+
+
+def _log_run(trained: Trained, intake: Intake) -> None:
+    mlflow.log_params({**TREES, "n_trees": N_TREES, "seed": SEED})
+    mlflow.log_params(
+        {
+            "horizons": list(trained.model.horizons),
+            "n_features": len(trained.model.features),
+        }
+    )
+    mlflow.set_tags(
+        {
+            "data_fingerprint": trained.provenance.data_fingerprint,
+            "trained_on": trained.provenance.trained_on,
+            "git_commit": git_commit(),
+        }
+    )
+    rows = {
+        "rows_read": intake.n_read,
+        "rows_valid": intake.n_valid,
+        "rows_rejected": intake.n_rejected,
+    }
+    mlflow.log_metrics(
+        {
+            **rows,
+            "customers": intake.log.n_customers,
+            "identical_rows": intake.identical_rows,
+        }
+    )
+    mlflow.log_dict(intake.rejected_by_rule, "rejected_by_rule.json")
+    for case in trained.cases:
+        for model, answered in case.models.items():
+            known = {
+                metric: value
+                for metric, value in answered.metrics.items()
+                if value is not None
+            }
+            mlflow.log_metrics(
+                {
+                    f"{model}.{metric}.{case.horizon_days}d": value
+                    for metric, value in known.items()
+                }
+            )
+    mlflow.log_dict(
+        {"cutoffs": [case.document() for case in trained.cases]}, "held_out.json"
+    )
+    for case in trained.cases:
+        for file, figure in plots(case, trained.model).items():
+            mlflow.log_figure(figure, f"plots/{file}.png")
+    mlflow.log_text(model_card(trained), "model_card.md")
+
+
+def _log_model(trained: Trained) -> str:
+    with (
+        tempfile.TemporaryDirectory(prefix="clv-bundle-") as folder,
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter(
+            "ignore"
+        )  # mlflow's own deprecations are not the user's business
+        bundle = Path(folder) / "bundle"
+        save_bundle(bundle, trained.model, trained.provenance)
+        logging.getLogger("mlflow").setLevel(logging.ERROR)
+        logged = mlflow.pyfunc.log_model(
+            name="model",
+            python_model=str(Path(pyfunc.__file__)),
+            artifacts={"bundle": str(bundle)},
+            signature=signature(),
+            input_example=input_example(),
+            pip_requirements=["predictive-clv", f"numpy=={np.__version__}"],
+        )
+        return str(logged.model_uri)
+
+
+def signature() -> ModelSignature:
+    """All catalogue features, optional doubles, to three doubles; the horizon is a parameter."""
+    inputs = [
+        ColSpec(DataType.double, name, required=False) for name in CATALOGUE.names
+    ]
+    outputs = ("purchase_probability", "predicted_number_of_orders", "predicted_clv")
+    return ModelSignature(
+        Schema(inputs),
+        Schema([ColSpec(DataType.double, name) for name in outputs]),
+        ParamSchema([ParamSpec("horizon_days", DataType.long, 0)]),
+    )
+
+
+def input_example() -> pd.DataFrame:
+    """Two made-up customers: nobody's row."""
+    made_up: Mapping[str, Any] = {entry.name: [1.0, 2.0] for entry in CATALOGUE}
+    return pd.DataFrame(made_up)
