@@ -16,16 +16,12 @@ def backtest(
     horizon_days: Annotated[int, typer.Option(help="Days ahead.", min=1)],
     as_of: Annotated[
         list[str] | None,
-        typer.Option(
-            help="Moments to predict from, ISO 8601; several spread over the log if absent."
-        ),
+        typer.Option(help="Moments to predict from, ISO 8601; several spread over the log if absent."),
     ] = None,
     format_: Format = "table",
     predictions: Annotated[
         str | None,
-        typer.Option(
-            help="Write every customer's prediction beside what happened (CSV)."
-        ),
+        typer.Option(help="Write every customer's prediction beside what happened (CSV)."),
     ] = None,
 ) -> None:
     """Predict past windows from earlier ones only, and compare with what happened."""
@@ -36,20 +32,12 @@ def backtest(
 
     as_json = wants_json(format_)
     intake = orders.read()
-    moments = (
-        [parse_instant(text) for text in as_of]
-        if as_of
-        else default_cases(intake.log, horizon_days)
-    )
+    moments = [parse_instant(text) for text in as_of] if as_of else default_cases(intake.log, horizon_days)
     known, cases = Snapshots(intake.log), []
     with fitting("backtest") as progress:
         for moment in moments:
             progress.stage(f"as of {isoformat(moment)[:10]}")
-            cases.append(
-                run_case(
-                    intake.log, moment, horizon_days, progress=progress, snapshots=known
-                )
-            )
+            cases.append(run_case(intake.log, moment, horizon_days, progress=progress, snapshots=known))
     if predictions is not None:
         import pyarrow as pa
 

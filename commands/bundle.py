@@ -12,13 +12,9 @@ from commands.options import Name
 
 
 def bundle(
-    out: Annotated[
-        Path, typer.Argument(help="Folder to write, replaced if it holds a bundle.")
-    ],
+    out: Annotated[Path, typer.Argument(help="Folder to write, replaced if it holds a bundle.")],
     name: Name = "clv",
-    version: Annotated[
-        str | None, typer.Option(help="Version; the champion if absent.")
-    ] = None,
+    version: Annotated[str | None, typer.Option(help="Version; the champion if absent.")] = None,
 ) -> None:
     """Copy a model's bundle out of the registry (for `bentoml build`, use build/bundle)."""
     from commands.console import say
@@ -30,9 +26,7 @@ def bundle(
     place = home()
     folder = ModelStore(place.registry_uri, place.bundles).bundle_folder(name, version)
     if out.exists() and not (out / MANIFEST).is_file():
-        raise OutputError(
-            f"{str(out)!r} exists and is no bundle: choose another folder."
-        )
+        raise OutputError(f"{str(out)!r} exists and is no bundle: choose another folder.")
     try:
         beside = out.with_name(f".{out.name}.partial")
         shutil.rmtree(beside, ignore_errors=True)
@@ -40,7 +34,5 @@ def bundle(
         shutil.rmtree(out, ignore_errors=True)
         beside.rename(out)
     except OSError as error:
-        raise OutputError(
-            f"{str(out)!r} cannot be written: {error.strerror or error}."
-        ) from error
+        raise OutputError(f"{str(out)!r} cannot be written: {error.strerror or error}.") from error
     say(f"Bundle of {folder.name} written to {out}.")

@@ -71,7 +71,5 @@ def run(arguments: list[str]) -> int:
     except Exception as error:
         if os.environ.get("CLV_DEBUG"):
             raise
-        say(
-            f"Error: unexpected {type(error).__name__}. This is a fault of clv; CLV_DEBUG=1 shows where it happened."
-        )
+        say(f"Error: unexpected {type(error).__name__}. This is a fault of clv; CLV_DEBUG=1 shows where it happened.")
         return 1

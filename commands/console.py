@@ -63,9 +63,7 @@ def fitting(title: str) -> Iterator[FitProgress]:
         transient=True,
     ) as bar:
         task = bar.add_task(title)
-        yield FitProgress(
-            stage=lambda text: bar.update(task, description=f"{title}: {text}")
-        )
+        yield FitProgress(stage=lambda text: bar.update(task, description=f"{title}: {text}"))
 
 
 @contextmanager
@@ -102,9 +100,7 @@ def print_cases(cases: Sequence[Case]) -> None:
                     for metric, d in values["ci"].items()
                     if metric in ("spearman", "normalized_gini", "auc")
                 )
-                STDOUT.print(
-                    f"clv less {name}, 95 % paired interval: {shown}", soft_wrap=True
-                )
+                STDOUT.print(f"clv less {name}, 95 % paired interval: {shown}", soft_wrap=True)
 
 
 def _shown(values: Mapping[str, float | None], column: str) -> str:

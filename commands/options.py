@@ -21,9 +21,7 @@ if TYPE_CHECKING:  # pyarrow is imported only when a log is read
 
 AsOf = Annotated[
     str | None,
-    typer.Option(
-        help="Moment the numbers speak for, ISO 8601. Default: the midnight after the last order."
-    ),
+    typer.Option(help="Moment the numbers speak for, ISO 8601. Default: the midnight after the last order."),
 ]
 Horizons = Annotated[
     list[int] | None,
@@ -32,9 +30,7 @@ Horizons = Annotated[
 Name = Annotated[str, typer.Option(help="Name of the registered model.")]
 Format = Annotated[
     str,
-    typer.Option(
-        "--format", help="`table` for people, `json` for one JSON document on stdout."
-    ),
+    typer.Option("--format", help="`table` for people, `json` for one JSON document on stdout."),
 ]
 
 _READING: dict[str, Any] = {
@@ -46,12 +42,8 @@ _READING: dict[str, Any] = {
             help="The log's own name of a column: customer_id=CustomerID.",
         ),
     ],
-    "table": Annotated[
-        str | None, typer.Option(help="Table, when ORDERS is a database.")
-    ],
-    "query": Annotated[
-        str | None, typer.Option(help="Statement to run, when ORDERS is a database.")
-    ],
+    "table": Annotated[str | None, typer.Option(help="Table, when ORDERS is a database.")],
+    "query": Annotated[str | None, typer.Option(help="Statement to run, when ORDERS is a database.")],
     "dates": Annotated[
         str | None,
         typer.Option(help="Day and month in national dates: iso, dmy or mdy."),
@@ -62,9 +54,7 @@ _READING: dict[str, Any] = {
     ],
     "decimal": Annotated[str | None, typer.Option(help="Decimal mark of amounts.")],
     "thousands": Annotated[str | None, typer.Option(help="Thousands mark of amounts.")],
-    "currency_symbol": Annotated[
-        str | None, typer.Option(help="Currency symbol to take off amounts.")
-    ],
+    "currency_symbol": Annotated[str | None, typer.Option(help="Currency symbol to take off amounts.")],
     "currency": Annotated[
         str | None,
         typer.Option(help="ISO code of all amounts, where no column says it."),
@@ -78,9 +68,7 @@ _READING: dict[str, Any] = {
     ],
     "rejected": Annotated[
         str | None,
-        typer.Option(
-            help="Write the rows that could not be used, with their rule (CSV)."
-        ),
+        typer.Option(help="Write the rows that could not be used, with their rule (CSV)."),
     ],
 }
 _ORDERS = Annotated[
@@ -129,20 +117,11 @@ def reads_orders(command: C) -> C:
         )
 
     keyword = inspect.Parameter.KEYWORD_ONLY
-    parameters = [
-        inspect.Parameter(
-            "orders", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=_ORDERS
-        )
-    ]
+    parameters = [inspect.Parameter("orders", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=_ORDERS)]
     parameters += [parameter.replace(kind=keyword) for parameter in own]
-    parameters += [
-        inspect.Parameter(key, keyword, default=None, annotation=kind)
-        for key, kind in _READING.items()
-    ]
+    parameters += [inspect.Parameter(key, keyword, default=None, annotation=kind) for key, kind in _READING.items()]
     with_orders.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    with_orders.__annotations__ = {
-        parameter.name: parameter.annotation for parameter in parameters
-    }
+    with_orders.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return with_orders  # type: ignore[return-value]
 
 
@@ -161,9 +140,7 @@ def read_options(map_: list[str] | None, **given: Any) -> ReadOptions:
     for entry in map_ or []:
         name, separator, column = entry.partition("=")
         if not (separator and name and column):
-            raise UsageError(
-                f"--map {entry!r} must be NAME=COLUMN, for example customer_id=CustomerID."
-            )
+            raise UsageError(f"--map {entry!r} must be NAME=COLUMN, for example customer_id=CustomerID.")
         pairs[name.strip()] = column
     settings = {
         **found.get("orders", {}),
@@ -173,9 +150,7 @@ def read_options(map_: list[str] | None, **given: Any) -> ReadOptions:
         try:
             settings["dates"] = DateOrder(settings["dates"])
         except ValueError as error:
-            raise UsageError(
-                f"--dates {settings['dates']!r} must be iso, dmy or mdy."
-            ) from error
+            raise UsageError(f"--dates {settings['dates']!r} must be iso, dmy or mdy.") from error
     return ReadOptions(mapping=pairs, **settings)
 
 

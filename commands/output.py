@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,11 +17,9 @@ def write_csv(table: pa.Table, path: str) -> None:
     beside = target.with_name(f".{target.name}.partial")
     try:
         pa_csv.write_csv(table, str(beside))
-        os.replace(beside, target)
+        beside.replace(target)
     except OSError as error:
-        raise OutputError(
-            f"{path!r} cannot be written: {error.strerror or error}. Nothing was changed."
-        ) from error
+        raise OutputError(f"{path!r} cannot be written: {error.strerror or error}. Nothing was changed.") from error
     finally:
         with suppress(OSError):
             beside.unlink()

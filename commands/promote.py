@@ -10,9 +10,7 @@ from commands.options import Name
 
 
 def promote(
-    version: Annotated[
-        str | None, typer.Argument(help="Version to promote; the challenger if absent.")
-    ] = None,
+    version: Annotated[str | None, typer.Argument(help="Version to promote; the challenger if absent.")] = None,
     name: Name = "clv",
 ) -> None:
     """Make a version champion, unless the gate says no."""
@@ -22,10 +20,7 @@ def promote(
 
     place = home()
     now, before = Registry(place.registry_uri, place.artifacts).promote(name, version)
-    say(
-        f"{name} version {now} is champion"
-        + (f", before it version {before}." if before else ".")
-    )
+    say(f"{name} version {now} is champion" + (f", before it version {before}." if before else "."))
 
 
 def rollback(name: Name = "clv") -> None:
@@ -36,6 +31,4 @@ def rollback(name: Name = "clv") -> None:
 
     place = home()
     now, before = Registry(place.registry_uri, place.artifacts).rollback(name)
-    say(
-        f"{name} version {now} is champion again; version {before} is kept as previous."
-    )
+    say(f"{name} version {now} is champion again; version {before} is kept as previous.")

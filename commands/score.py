@@ -31,12 +31,8 @@ def score(
     as_of: AsOf = None,
     horizon_days: Horizons = None,
     name: Name = "clv",
-    version: Annotated[
-        str | None, typer.Option(help="Version to score with; the champion if absent.")
-    ] = None,
-    out_table: Annotated[
-        str, typer.Option(help="Table, when --out is a database.")
-    ] = "clv_scores",
+    version: Annotated[str | None, typer.Option(help="Version to score with; the champion if absent.")] = None,
+    out_table: Annotated[str, typer.Option(help="Table, when --out is a database.")] = "clv_scores",
 ) -> None:
     """Score every customer with the champion model."""
     from commands.console import counting, say
@@ -61,16 +57,11 @@ def score(
             table=out_table,
             on_customers=advance,
         )
-    say(
-        f"{done.n_customers:,} customers as of {isoformat(moment)} with {bundle.name} version {bundle.version}: {done.n_rows:,} rows."
-    )
+    say(f"{done.n_customers:,} customers as of {isoformat(moment)}: {done.n_rows:,} rows.")
+    say(f"model {bundle.name} version {bundle.version}, trained on {bundle.provenance.trained_on}")
     for days, total in done.predicted_totals.items():
-        say(
-            f"predicted value within {days} days: {total:,.2f} {bundle.provenance.currency}"
-        )
+        say(f"predicted value within {days} days: {total:,.2f} {bundle.provenance.currency}")
     if done.n_prior:
         say(f"{done.n_prior:,} customers without an order before then got the prior.")
     if done.n_after_as_of:
-        say(
-            f"{done.n_after_as_of:,} rows lie at or after as_of and were not looked at."
-        )
+        say(f"{done.n_after_as_of:,} rows lie at or after as_of and were not looked at.")

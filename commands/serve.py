@@ -22,9 +22,7 @@ def serve(
     port: Annotated[int, typer.Option(help="Port.", min=1, max=65535)] = 3000,
     workers: Annotated[int, typer.Option(help="Worker processes.", min=1, max=64)] = 1,
     name: Name = "clv",
-    version: Annotated[
-        str | None, typer.Option(help="Version to serve; the champion if absent.")
-    ] = None,
+    version: Annotated[str | None, typer.Option(help="Version to serve; the champion if absent.")] = None,
     bundle: Annotated[
         Path | None,
         typer.Option(help="Serve this bundle folder; no registry is asked."),
@@ -47,13 +45,9 @@ def serve(
     if bundle is None:
         from serving.store import ModelStore
 
-        bundle = ModelStore(place.registry_uri, place.bundles).bundle_folder(
-            name, version
-        )
+        bundle = ModelStore(place.registry_uri, place.bundles).bundle_folder(name, version)
     loaded = load_bundle(bundle)
-    say(
-        f"Serving {loaded.name} version {loaded.version} on http://{host}:{port} (Ctrl-C stops)"
-    )
+    say(f"Serving {loaded.name} version {loaded.version} on http://{host}:{port} (Ctrl-C stops)")
     _become_bentoml(host, port, workers, bundle.resolve(), place.folder.resolve())
 
 
@@ -69,9 +63,7 @@ def _require_free(host: str, port: int) -> None:
             ) from error
 
 
-def _become_bentoml(
-    host: str, port: int, workers: int, bundle: Path, state: Path
-) -> None:
+def _become_bentoml(host: str, port: int, workers: int, bundle: Path, state: Path) -> None:
     """Replace this process, so that signals reach BentoML; its imports see only installed packages."""
     empty = state / "run"
     empty.mkdir(exist_ok=True)

@@ -37,19 +37,12 @@ class Home:
     @property
     def registry_uri(self) -> str:
         """MLflow's URI: `$MLFLOW_TRACKING_URI`, else a SQLite file in the home."""
-        return (
-            os.environ.get("MLFLOW_TRACKING_URI")
-            or f"sqlite:///{self.folder.resolve() / 'mlflow.db'}"
-        )
+        return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{self.folder.resolve() / 'mlflow.db'}"
 
     @property
     def artifacts(self) -> str | None:
         """Where artefacts of the local store go; None for a server, which knows."""
-        return (
-            None
-            if os.environ.get("MLFLOW_TRACKING_URI")
-            else (self.folder.resolve() / "artifacts").as_uri()
-        )
+        return None if os.environ.get("MLFLOW_TRACKING_URI") else (self.folder.resolve() / "artifacts").as_uri()
 
     @property
     def bundles(self) -> Path:
@@ -69,9 +62,7 @@ def home() -> Home:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UsageError(
-            f"CLV_HOME {str(folder)!r} cannot be made: {error.strerror}."
-        ) from error
+        raise UsageError(f"CLV_HOME {str(folder)!r} cannot be made: {error.strerror}.") from error
     for name, value in {
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
@@ -99,15 +90,7 @@ def config(path: Path = Path(CONFIG)) -> Mapping[str, Mapping[str, Any]]:
         raise UsageError(f"{str(path)!r} is not TOML: {error}.") from error
     for name, table in found.items():
         known = _TABLES.get(name, set())
-        unknown = (
-            [name]
-            if name not in _TABLES
-            else []
-            if known is None
-            else sorted(set(table) - known)
-        )
+        unknown = [name] if name not in _TABLES else [] if known is None else sorted(set(table) - known)
         if unknown:
-            raise UsageError(
-                f"{str(path)!r} has unknown keys: {listed(unknown)}. Known tables: [columns], [orders]."
-            )
+            raise UsageError(f"{str(path)!r} has unknown keys: {listed(unknown)}. Known tables: [columns], [orders].")
     return found

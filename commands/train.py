@@ -35,22 +35,15 @@ def train(
     registry.ensure_reachable()
     moment = instant(as_of, intake.log.complete_until)
     with fitting("training") as progress:
-        trained = fit_and_evaluate(
-            intake.log, moment, horizon_days, orders.options.timezone, progress=progress
-        )
+        trained = fit_and_evaluate(intake.log, moment, horizon_days, orders.options.timezone, progress=progress)
         progress.stage("logging to MLflow")
         number = registry.record(trained, intake, name)
     if trained.dropped_horizons:
         days = ", ".join(map(str, trained.dropped_horizons))
-        say(
-            f"The history is too short for horizons of {days} days: they were not fitted."
-        )
+        say(f"The history is too short for horizons of {days} days: they were not fitted.")
     if as_json:
         cases = [case.document() for case in trained.cases]
-        gate = [
-            {"holds": verdict.holds, "text": verdict.text}
-            for verdict in trained.verdicts
-        ]
+        gate = [{"holds": verdict.holds, "text": verdict.text} for verdict in trained.verdicts]
         print_json(
             {
                 "name": name,

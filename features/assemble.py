@@ -24,7 +24,6 @@ from features.columns import (
     LINE_ITEM_COLUMNS,
     MAX_AMOUNT,
     NEVER_PAID,
-    NUMBERS,
     ORDER_ID,
     STATUS,
     UNKNOWN_CURRENCY,
@@ -46,9 +45,7 @@ class Codes:
         codes = self.codes[rows]
         present = np.unique(codes[codes >= 0])
         rank = np.full(len(self.values), -1, dtype=np.int64)
-        rank[present[np.argsort(self.values[present], kind="stable")]] = np.arange(
-            len(present)
-        )
+        rank[present[np.argsort(self.values[present], kind="stable")]] = np.arange(len(present))
         return np.where(codes >= 0, rank[codes], -1)
 
 
@@ -107,18 +104,12 @@ def assemble(
     same_as_previous = _same_as_previous(orders, order)
     dropped = _repeated(orders, order, same_as_previous, broken, drop_repeated_lines)
     identical = int((same_as_previous & ~dropped).sum())
-    return Assembled(
-        _log(orders, order[~dropped], event_at, zone, currency), broken, identical
-    )
+    return Assembled(_log(orders, order[~dropped], event_at, zone, currency), broken, identical)
 
 
 def _row_rules(orders: TypedOrders, now: int | None) -> RuleArray:
     n_rows = len(orders.amount)
-    broken = (
-        np.zeros(n_rows, dtype=np.uint8)
-        if orders.broken is None
-        else orders.broken.copy()
-    )
+    broken = np.zeros(n_rows, dtype=np.uint8) if orders.broken is None else orders.broken.copy()
     rules: list[tuple[Rule, BoolArray]] = [
         (Rule.NO_CUSTOMER, orders.customer.codes < 0),
         (Rule.UNREADABLE_DATE, orders.ordered_at == NO_INSTANT),
@@ -126,11 +117,7 @@ def _row_rules(orders: TypedOrders, now: int | None) -> RuleArray:
         (Rule.AMOUNT_NOT_FINITE, np.isinf(orders.amount)),
         (Rule.AMOUNT_TOO_LARGE, np.abs(orders.amount) > MAX_AMOUNT),
     ]
-    for name in NUMBERS:
-        if name in orders.numbers:
-            rules.append(
-                (Rule.AMOUNT_TOO_LARGE, np.abs(orders.numbers[name]) > MAX_AMOUNT)
-            )
+    rules += [(Rule.AMOUNT_TOO_LARGE, np.abs(column) > MAX_AMOUNT) for column in orders.numbers.values()]
     if now is not None:
         rules.append((Rule.LATER_THAN_NOW, orders.ordered_at > now + DAY_US))
     if STATUS in orders.texts:
@@ -142,11 +129,7 @@ def _row_rules(orders: TypedOrders, now: int | None) -> RuleArray:
 
 def _never_paid(status: Codes) -> BoolArray:
     unpaid = np.array(
-        [
-            str(value).strip().lower().removeprefix("wc-") in NEVER_PAID
-            for value in status.values
-        ]
-        + [False]
+        [str(value).strip().lower().removeprefix("wc-") in NEVER_PAID for value in status.values] + [False]
     )
     return np.asarray(unpaid[status.codes])
 
@@ -189,18 +172,14 @@ def _total_order(orders: TypedOrders, rows: IntArray, event_at: IntArray) -> Int
     tied[1:-1] = (customer[1:] == customer[:-1]) & (at[1:] == at[:-1])
     places = np.flatnonzero(tied[:-1] | tied[1:])
     if len(places):
-        inner = np.lexsort(
-            [*reversed(_tie_keys(orders, rows[places])), at[places], customer[places]]
-        )
+        inner = np.lexsort([*reversed(_tie_keys(orders, rows[places])), at[places], customer[places]])
         rows = rows.copy()
         rows[places] = rows[places][inner]
     return rows
 
 
 def _is_sorted(customer: IntArray, at: IntArray) -> bool:
-    later = (customer[1:] > customer[:-1]) | (
-        (customer[1:] == customer[:-1]) & (at[1:] >= at[:-1])
-    )
+    later = (customer[1:] > customer[:-1]) | ((customer[1:] == customer[:-1]) & (at[1:] >= at[:-1]))
     return bool(later.all())
 
 
@@ -217,10 +196,7 @@ def _tie_keys(orders: TypedOrders, rows: IntArray) -> list[AnyArray]:
     texts = {name: column.ranked(rows) for name, column in sorted(orders.texts.items())}
     keys: list[AnyArray] = [texts.pop(ORDER_ID)] if ORDER_ID in texts else []
     keys += [orders.ordered_at[rows], orders.amount[rows]]
-    numbers = [
-        np.nan_to_num(column[rows], nan=-np.inf)
-        for _, column in sorted(orders.numbers.items())
-    ]
+    numbers = [np.nan_to_num(column[rows], nan=-np.inf) for _, column in sorted(orders.numbers.items())]
     return [*keys, *texts.values(), *numbers]
 
 
@@ -229,12 +205,8 @@ def _same_as_previous(orders: TypedOrders, rows: IntArray) -> BoolArray:
     same = np.zeros(len(rows), dtype=np.bool_)
     columns = [orders.customer.codes, orders.ordered_at, orders.amount]
     columns += [column.codes for column in orders.texts.values()]
-    columns += [
-        np.nan_to_num(column, nan=-np.inf) for column in orders.numbers.values()
-    ]
-    same[1:] = np.logical_and.reduce(
-        [column[rows[1:]] == column[rows[:-1]] for column in columns]
-    )
+    columns += [np.nan_to_num(column, nan=-np.inf) for column in orders.numbers.values()]
+    same[1:] = np.logical_and.reduce([column[rows[1:]] == column[rows[:-1]] for column in columns])
     return same
 
 
@@ -266,16 +238,12 @@ def _repeated(
     return dropped
 
 
-def _log(
-    orders: TypedOrders, rows: IntArray, event_at: IntArray, zone: tzinfo, currency: str
-) -> OrderLog:
+def _log(orders: TypedOrders, rows: IntArray, event_at: IntArray, zone: tzinfo, currency: str) -> OrderLog:
     codes = orders.customer.codes[rows]
     opens = np.ones(len(rows), dtype=np.bool_)
     np.not_equal(codes[1:], codes[:-1], out=opens[1:])
     firsts = np.flatnonzero(opens)
-    optional: dict[str, AnyArray] = {
-        name: column.codes[rows] for name, column in orders.texts.items()
-    }
+    optional: dict[str, AnyArray] = {name: column.codes[rows] for name, column in orders.texts.items()}
     optional |= {name: column[rows] for name, column in orders.numbers.items()}
     return OrderLog(
         customer_ids=orders.customer.values[codes[firsts]],
@@ -285,9 +253,7 @@ def _log(
         event=_events(orders, rows, event_at[rows]),
         event_at=event_at[rows] if orders.has_line_items else None,
         optional=optional,
-        complete_until=next_midnight(int(orders.ordered_at[rows].max()))
-        if len(rows)
-        else 0,
+        complete_until=next_midnight(int(orders.ordered_at[rows].max())) if len(rows) else 0,
         currency=currency,
         zone=zone,
     )
@@ -299,10 +265,6 @@ def _events(orders: TypedOrders, rows: IntArray, at: IntArray) -> IntArray | Non
         return None
     customer, order_id = orders.customer.codes[rows], orders.texts[ORDER_ID].codes[rows]
     opens = np.ones(len(rows), dtype=np.bool_)
-    opens[1:] = (
-        (customer[1:] != customer[:-1])
-        | (at[1:] != at[:-1])
-        | (order_id[1:] != order_id[:-1])
-    )
+    opens[1:] = (customer[1:] != customer[:-1]) | (at[1:] != at[:-1]) | (order_id[1:] != order_id[:-1])
     opens |= order_id < 0
     return np.cumsum(opens) - 1

@@ -130,7 +130,5 @@ def feature(
     return register
 
 
-def _bind(
-    define: Definition, bound: dict[str, int]
-) -> Callable[[Purchases], FloatArray]:
+def _bind(define: Definition, bound: dict[str, int]) -> Callable[[Purchases], FloatArray]:
     return (lambda orders: define(orders, **bound)) if bound else define

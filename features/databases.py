@@ -55,19 +55,11 @@ def read_database(url: str, table: str | None, query: str | None) -> pa.Table:
         The database cannot be reached, or refuses the statement.
     """
     if not (table or query):
-        raise UsageError(
-            f"{hidden(url)!r} is a database: say --table NAME or --query 'select …'."
-        )
+        raise UsageError(f"{hidden(url)!r} is a database: say --table NAME or --query 'select …'.")
     engine = engine_for(url)
-    statement = (
-        sa.text(query)
-        if query
-        else sa.select(sa.text("*")).select_from(_named(table or ""))
-    )
+    statement = sa.text(query) if query else sa.select(sa.text("*")).select_from(_named(table or ""))
     try:
-        with engine.connect().execution_options(
-            stream_results=True, yield_per=_CHUNK_ROWS
-        ) as connection:
+        with engine.connect().execution_options(stream_results=True, yield_per=_CHUNK_ROWS) as connection:
             result = connection.execute(statement)
             names = list(result.keys())
             chunks = [_chunk(names, rows) for rows in result.partitions(_CHUNK_ROWS)]
@@ -88,9 +80,7 @@ def _named(table: str) -> sa.TableClause:
 
 def _chunk(names: list[str], rows: Any) -> pa.Table:
     columns = list(zip(*rows, strict=True))
-    return pa.table(
-        {name: _array(values) for name, values in zip(names, columns, strict=True)}
-    )
+    return pa.table({name: _array(values) for name, values in zip(names, columns, strict=True)})
 
 
 def _array(values: Any) -> pa.Array:

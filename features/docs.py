@@ -29,7 +29,8 @@ def catalogue_markdown() -> str:
 def _row(entry: Feature) -> str:
     low, high = ("" if bound is None else f"{bound:g}" for bound in (entry.low, entry.high))
     span = f"{low or '-∞'} … {high or '∞'}"
-    return f"| {entry.group} | `{entry.name}` | {entry.dtype} | {entry.unit} | {span} | {entry.null} | {entry.definition} |\n"
+    cells = [entry.group, f"`{entry.name}`", entry.dtype, entry.unit, span, entry.null, entry.definition]
+    return f"| {' | '.join(cells)} |\n"
 
 
 if __name__ == "__main__":

@@ -79,8 +79,6 @@ class OutputError(ClvError):
 
 def listed(items: Iterable[object]) -> str:
     """Write at most five offenders, and how many more there are."""
-    shown = [
-        str(item) if len(str(item)) <= 60 else f"{str(item)[:57]}..." for item in items
-    ]
+    shown = [str(item) if len(str(item)) <= 60 else f"{str(item)[:57]}..." for item in items]
     rest = len(shown) - MAX_OFFENDERS
     return ", ".join(shown[:MAX_OFFENDERS]) + (f" and {rest} more" if rest > 0 else "")

@@ -18,15 +18,11 @@ from features.orders import OrderLog
 from features.validation import Intake, RawOrders, validate
 
 
-def orders_from_frame(
-    orders: pd.DataFrame, options: ReadOptions | None = None, *, now: int | None = None
-) -> Intake:
+def orders_from_frame(orders: pd.DataFrame, options: ReadOptions | None = None, *, now: int | None = None) -> Intake:
     """Validate a frame of orders; the index is ignored. See `features.reading.read_orders`."""
     settings = options or ReadOptions()
     columns = resolve([str(name) for name in orders.columns], settings.mapping)
-    table = pa.table(
-        {name: pa.Array.from_pandas(orders[column]) for name, column in columns.items()}
-    )
+    table = pa.table({name: pa.Array.from_pandas(orders[column]) for name, column in columns.items()})
     return validate(RawOrders(table, np.arange(1, len(orders) + 1), {}), settings, now)
 
 
@@ -62,13 +58,7 @@ def build_features(
 
 def to_frame(matrix: FeatureMatrix, log: OrderLog) -> pd.DataFrame:
     """Feature matrix as a frame indexed by customer id."""
-    index = pd.Index(
-        log.customer_ids[matrix.customers], name="customer_id", dtype="str"
-    )
+    index = pd.Index(log.customer_ids[matrix.customers], name="customer_id", dtype="str")
     frame = pd.DataFrame(matrix.values, index=index, columns=list(matrix.names))
-    whole = [
-        name
-        for name in matrix.names
-        if CATALOGUE[name].dtype == "int" and CATALOGUE[name].null == NEVER
-    ]
+    whole = [name for name in matrix.names if CATALOGUE[name].dtype == "int" and CATALOGUE[name].null == NEVER]
     return frame.astype(dict.fromkeys(whole, np.int64))

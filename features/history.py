@@ -33,12 +33,8 @@ def before(log: OrderLog, as_of: int) -> OrderLog:
 class Items(Segments):
     """Rows with a positive amount; columns come as codes (negative: null)."""
 
-    def __init__(
-        self, segments: Segments, optional: Mapping[str, AnyArray], mask: BoolArray
-    ) -> None:
-        super().__init__(
-            segments.lengths if mask.all() else segments.select(mask).lengths
-        )
+    def __init__(self, segments: Segments, optional: Mapping[str, AnyArray], mask: BoolArray) -> None:
+        super().__init__(segments.lengths if mask.all() else segments.select(mask).lengths)
         self._optional = optional
         self._mask = mask
 
@@ -82,9 +78,7 @@ class Events(Segments):
     def first_code(self, name: str) -> IntArray:
         """Return the code of an optional text column on the first row of each event."""
         codes = self._optional[name]
-        return np.asarray(
-            codes if self._first_rows is None else codes[self._first_rows]
-        )
+        return np.asarray(codes if self._first_rows is None else codes[self._first_rows])
 
 
 class Purchases(Segments):
@@ -93,9 +87,7 @@ class Purchases(Segments):
     Columns are float64 of shape (n_rows,) unless said otherwise, oldest first per customer.
     """
 
-    def __init__(
-        self, log: OrderLog, as_of: int, resolve: Callable[[Purchases, str], FloatArray]
-    ) -> None:
+    def __init__(self, log: OrderLog, as_of: int, resolve: Callable[[Purchases, str], FloatArray]) -> None:
         self.as_of = as_of
         self._zone = log.zone
         self._resolve = resolve
@@ -107,9 +99,7 @@ class Purchases(Segments):
         self.has_line_items = any(name in log.optional for name in LINE_ITEM_COLUMNS)
         self._mask = self.events.amount > 0.0
         self._all = bool(self._mask.all())
-        super().__init__(
-            self.events.lengths if self._all else self.events.select(self._mask).lengths
-        )
+        super().__init__(self.events.lengths if self._all else self.events.select(self._mask).lengths)
 
     def __getitem__(self, feature: str) -> FloatArray:
         """Another feature's values, shape (n_customers,), computed once."""
@@ -185,11 +175,7 @@ class Purchases(Segments):
     @cached_property
     def day_of_month(self) -> IntArray:
         """Day of the month, 1-31, int64."""
-        opens = (
-            self.calendar_month.astype("datetime64[M]")
-            .astype("datetime64[D]")
-            .astype(np.int64)
-        )
+        opens = self.calendar_month.astype("datetime64[M]").astype("datetime64[D]").astype(np.int64)
         return self.day - opens + 1
 
     @cached_property

@@ -16,9 +16,7 @@ NO_INSTANT: Final = np.iinfo(np.int64).min
 """Stands for an unreadable instant until the row is rejected."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_OFFSET_STEP_US = (
-    900_000_000  # every zone of the tz database changes on a quarter of an hour
-)
+_OFFSET_STEP_US = 900_000_000  # every zone of the tz database changes on a quarter of an hour
 
 
 def to_us(moment: datetime, zone: tzinfo = UTC) -> int:
@@ -69,9 +67,5 @@ def local_us(instants: IntArray, zone: tzinfo) -> IntArray:
     if zone is UTC:
         return instants
     buckets, place = np.unique(instants // _OFFSET_STEP_US, return_inverse=True)
-    offsets = np.array(
-        [_offset_us(int(bucket), zone) for bucket in buckets], dtype=np.int64
-    )
-    return (
-        instants + offsets[place.reshape(instants.shape)] if len(offsets) else instants
-    )
+    offsets = np.array([_offset_us(int(bucket), zone) for bucket in buckets], dtype=np.int64)
+    return instants + offsets[place.reshape(instants.shape)] if len(offsets) else instants

@@ -58,33 +58,16 @@ def resolve(available: Sequence[str], mapping: Mapping[str, str]) -> dict[str, s
     """
     chosen = {name: mapping.get(name, name) for name in ALL}
     found = {name: column for name, column in chosen.items() if column in available}
-    absent = [
-        name
-        for name in ALL
-        if name not in found and (name in REQUIRED or name in mapping)
-    ]
+    absent = [name for name in ALL if name not in found and (name in REQUIRED or name in mapping)]
     if absent:
         raise OrdersError(_missing(absent, available, mapping))
     return found
 
 
-def _missing(
-    absent: Sequence[str], available: Sequence[str], mapping: Mapping[str, str]
-) -> str:
-    wanted = [
-        f"{name} (mapped to {mapping[name]!r})" if name in mapping else name
-        for name in absent
-    ]
-    proposals = [
-        f"--map {name}={_quoted(guess)}"
-        for name in absent
-        if (guess := _guess(name, available))
-    ]
-    repair = (
-        f"Try {' '.join(proposals)}"
-        if proposals
-        else "Name them with --map customer_id=COLUMN"
-    )
+def _missing(absent: Sequence[str], available: Sequence[str], mapping: Mapping[str, str]) -> str:
+    wanted = [f"{name} (mapped to {mapping[name]!r})" if name in mapping else name for name in absent]
+    proposals = [f"--map {name}={_quoted(guess)}" for name in absent if (guess := _guess(name, available))]
+    repair = f"Try {' '.join(proposals)}" if proposals else "Name them with --map customer_id=COLUMN"
     return (
         f"The order log has no column {listed(wanted)}. It has: {listed(available)}. "
         f"customer_id, ordered_at and amount are required. {repair}."
@@ -96,9 +79,7 @@ def _guess(name: str, available: Sequence[str]) -> str | None:
     for synonym in (name.replace("_", ""), *_SYNONYMS.get(name, ())):
         if synonym in plain:
             return plain[synonym]
-    close = difflib.get_close_matches(
-        name.replace("_", ""), list(plain), n=1, cutoff=0.7
-    )
+    close = difflib.get_close_matches(name.replace("_", ""), list(plain), n=1, cutoff=0.7)
     return plain[close[0]] if close else None
 
 

@@ -43,6 +43,10 @@ class FeatureMatrix:
         """One feature, contiguous, shape (n,). Raises ValueError when it is not in the matrix."""
         return np.ascontiguousarray(self.values[:, self.names.index(name)])
 
+    def columns(self, names: Sequence[str]) -> FloatArray:
+        """Some features, shape (n, len(names)). Raises ValueError when one is not in the matrix."""
+        return self.values[:, [self.names.index(name) for name in names]]
+
 
 def blocks(starts: IntArray, rows: int = BLOCK_ROWS) -> Iterator[tuple[int, int]]:
     """Customer ranges [low, high) of about `rows` rows; a larger customer is a block of its own."""

@@ -62,9 +62,7 @@ class ReadOptions:
         if self.table and self.query:
             raise UsageError("--table and --query exclude each other: give one.")
         if self.decimal == self.thousands:
-            raise UsageError(
-                f"--decimal and --thousands are both {self.decimal!r}: they must differ."
-            )
+            raise UsageError(f"--decimal and --thousands are both {self.decimal!r}: they must differ.")
         if len(self.decimal) != 1:
             raise UsageError(f"--decimal must be one character, got {self.decimal!r}.")
 
@@ -81,6 +79,4 @@ def zone_named(name: str) -> tzinfo:
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise UsageError(
-            f"{name!r} is no time zone of the tz database. Example: Europe/Berlin."
-        ) from error
+        raise UsageError(f"{name!r} is no time zone of the tz database. Example: Europe/Berlin.") from error

@@ -37,22 +37,16 @@ def text_codes(column: pa.ChunkedArray, name: str) -> Codes:
     OrdersError
         The column's type is nested, binary or boolean.
     """
-    kind = (
-        column.type.value_type if pa.types.is_dictionary(column.type) else column.type
-    )
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
     if pa.types.is_nested(kind) or pa.types.is_boolean(kind) or _is_binary(kind):
-        raise OrdersError(
-            f"Column {name} has the type {column.type}; it must hold texts or whole numbers."
-        )
+        raise OrdersError(f"Column {name} has the type {column.type}; it must hold texts or whole numbers.")
     encoded = _encoded(column)
     values = _as_text(encoded.dictionary, name)
     order = pc.sort_indices(values).to_numpy()
     ordered = values.take(pa.array(order)).to_numpy(zero_copy_only=False).astype(object)
     rank = np.full(len(values) + 1, -1, dtype=np.int64)
     rank[order] = np.arange(len(values))
-    blank = np.array(
-        [value is None or not value.strip() for value in ordered], dtype=np.bool_
-    )
+    blank = np.array([value is None or not value.strip() for value in ordered], dtype=np.bool_)
     codes = rank[_indices(encoded, null=len(values))]
     if blank.any():
         kept = np.append(np.where(blank, -1, np.cumsum(~blank) - 1), -1)
@@ -69,9 +63,7 @@ def instants(column: pa.ChunkedArray, options: ReadOptions) -> IntArray:
         The type is no date or text; or texts are in a national form that was not announced, or
         in another order of day and month than announced (three examples are shown).
     """
-    kind = (
-        column.type.value_type if pa.types.is_dictionary(column.type) else column.type
-    )
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
         return _timestamps(column.cast(kind), options.zone)
     if not _is_text(kind):
@@ -80,14 +72,10 @@ def instants(column: pa.ChunkedArray, options: ReadOptions) -> IntArray:
         )
     encoded = _encoded(column)
     texts = _as_text(encoded.dictionary, "ordered_at")
-    return np.append(_instants_of_texts(texts, options), NO_INSTANT)[
-        _indices(encoded, null=len(texts))
-    ]
+    return np.append(_instants_of_texts(texts, options), NO_INSTANT)[_indices(encoded, null=len(texts))]
 
 
-def numbers(
-    column: pa.ChunkedArray, name: str, options: ReadOptions
-) -> tuple[FloatArray, IntArray]:
+def numbers(column: pa.ChunkedArray, name: str, options: ReadOptions) -> tuple[FloatArray, IntArray]:
     """Return float64 values and the places of texts that are no number; null and unreadable are NaN.
 
     Raises
@@ -95,31 +83,19 @@ def numbers(
     OrdersError
         The type is neither a number nor a text.
     """
-    kind = (
-        column.type.value_type if pa.types.is_dictionary(column.type) else column.type
-    )
-    if (
-        pa.types.is_integer(kind)
-        or pa.types.is_floating(kind)
-        or pa.types.is_decimal(kind)
-    ):
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
         values = column.cast(kind).cast(pa.float64(), safe=False)
-        return np.asarray(values.to_numpy().astype(np.float64)), np.empty(
-            0, dtype=np.int64
-        )
+        return np.asarray(values.to_numpy().astype(np.float64)), np.empty(0, dtype=np.int64)
     if pa.types.is_null(kind):
         return np.full(len(column), np.nan), np.empty(0, dtype=np.int64)
     if not _is_text(kind):
-        raise OrdersError(
-            f"Column {name} has the type {column.type}; it must hold numbers."
-        )
+        raise OrdersError(f"Column {name} has the type {column.type}; it must hold numbers.")
     encoded = _encoded(column)
     texts = _as_text(encoded.dictionary, name)
     parsed, unreadable = _numbers_of_texts(texts, options)
     places = _indices(encoded, null=len(texts))
-    return np.append(parsed, np.nan)[places], np.flatnonzero(
-        np.append(unreadable, False)[places]
-    )
+    return np.append(parsed, np.nan)[places], np.flatnonzero(np.append(unreadable, False)[places])
 
 
 def _is_text(kind: pa.DataType) -> bool:
@@ -150,32 +126,22 @@ def _encoded(column: pa.ChunkedArray) -> pa.DictionaryArray:
 
 
 def _indices(encoded: pa.DictionaryArray, null: int) -> IntArray:
-    return np.asarray(
-        encoded.indices.fill_null(null).to_numpy(zero_copy_only=False).astype(np.int64)
-    )
+    return np.asarray(encoded.indices.fill_null(null).to_numpy(zero_copy_only=False).astype(np.int64))
 
 
 def _as_text(values: pa.Array, name: str) -> pa.Array:
     try:
-        if pa.types.is_floating(
-            values.type
-        ):  # whole numbers that met a null on their way
+        if pa.types.is_floating(values.type):  # whole numbers that met a null on their way
             values = values.cast(pa.int64())
         return values.cast(pa.large_string())
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise OrdersError(
-            f"Column {name} of type {values.type} cannot be read as text: write ids as texts."
-        ) from error
+        raise OrdersError(f"Column {name} of type {values.type} cannot be read as text: write ids as texts.") from error
 
 
 def _timestamps(column: pa.ChunkedArray, zone: tzinfo) -> IntArray:
-    moments = column.cast(
-        pa.timestamp("us", tz=getattr(column.type, "tz", None)), safe=False
-    )
+    moments = column.cast(pa.timestamp("us", tz=getattr(column.type, "tz", None)), safe=False)
     if moments.type.tz is None and zone is not UTC:
-        moments = pc.assume_timezone(
-            moments, str(zone), ambiguous="earliest", nonexistent="earliest"
-        )
+        moments = pc.assume_timezone(moments, str(zone), ambiguous="earliest", nonexistent="earliest")
     whole = moments.cast(pa.int64()).fill_null(NO_INSTANT)
     return np.asarray(whole.to_numpy())
 
@@ -188,10 +154,7 @@ def _instants_of_texts(texts: pa.Array, options: ReadOptions) -> IntArray:
         except pa.ArrowInvalid:
             pass
     _refuse_other_order(texts, options.dates)
-    read = [
-        NO_INSTANT if text is None else _instant_of_text(text.strip(), options)
-        for text in texts.to_pylist()
-    ]
+    read = [NO_INSTANT if text is None else _instant_of_text(text.strip(), options) for text in texts.to_pylist()]
     return np.array(read, dtype=np.int64)
 
 
@@ -199,11 +162,7 @@ def _instant_of_text(text: str, options: ReadOptions) -> int:
     """Instant of one date text; ISO is always understood, a national form only when announced."""
     national = _NATIONAL.fullmatch(text)
     try:
-        moment = (
-            datetime.fromisoformat(text)
-            if national is None
-            else _national(national, options.dates)
-        )
+        moment = datetime.fromisoformat(text) if national is None else _national(national, options.dates)
         return to_us(moment, options.zone)
     except (ValueError, OverflowError):
         return NO_INSTANT
@@ -226,11 +185,7 @@ def _national(parts: re.Match[str], dates: DateOrder) -> datetime:
 
 
 def _refuse_other_order(texts: pa.Array, dates: DateOrder) -> None:
-    found = [
-        (text, match)
-        for text in texts.to_pylist()
-        if text and (match := _NATIONAL.fullmatch(text.strip()))
-    ]
+    found = [(text, match) for text in texts.to_pylist() if text and (match := _NATIONAL.fullmatch(text.strip()))]
     if not found:
         return
     if dates is DateOrder.ISO:
@@ -239,11 +194,7 @@ def _refuse_other_order(texts: pa.Array, dates: DateOrder) -> None:
             "never guessed: say --dates dmy (day first) or --dates mdy (month first), or write ISO 8601."
         )
     month_place = 2 if dates is DateOrder.DMY else 1
-    wrong = [
-        text
-        for text, match in found
-        if int(match[month_place]) > 12 >= int(match[3 - month_place])
-    ]
+    wrong = [text for text, match in found if int(match[month_place]) > 12 >= int(match[3 - month_place])]
     if wrong:
         raise OrdersError(
             f"ordered_at mixes day-first and month-first dates: {listed(wrong[:3])} cannot be {dates.value}. "
@@ -251,17 +202,13 @@ def _refuse_other_order(texts: pa.Array, dates: DateOrder) -> None:
         )
 
 
-def _numbers_of_texts(
-    texts: pa.Array, options: ReadOptions
-) -> tuple[FloatArray, BoolArray]:
+def _numbers_of_texts(texts: pa.Array, options: ReadOptions) -> tuple[FloatArray, BoolArray]:
     plain = pc.utf8_trim_whitespace(texts)
     for mark in (options.currency_symbol, options.thousands):
         if mark:
             plain = pc.utf8_trim_whitespace(pc.replace_substring(plain, mark, ""))
     if options.decimal != ".":
-        plain = pc.replace_substring(
-            pc.replace_substring(plain, ".", "?"), options.decimal, "."
-        )
+        plain = pc.replace_substring(pc.replace_substring(plain, ".", "?"), options.decimal, ".")
     items = plain.to_pylist()
     values = np.array([_number(text) for text in items], dtype=np.float64)
     unreadable = np.array([_is_unreadable(text) for text in items], dtype=np.bool_)

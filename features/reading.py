@@ -13,9 +13,7 @@ from features.validation import Intake, validate
 _log = logging.getLogger(__name__)
 
 
-def read_orders(
-    source: str, options: ReadOptions | None = None, *, now: int | None = None
-) -> Intake:
+def read_orders(source: str, options: ReadOptions | None = None, *, now: int | None = None) -> Intake:
     """Read an order log and account for every row.
 
     Parameters
@@ -36,13 +34,9 @@ def read_orders(
         raise OrdersError(f"{source!r} has a header but no orders.")
     _log.info(intake.summary())
     if intake.n_valid == 0:
-        raise OrdersError(
-            f"{source!r} holds no usable order. {intake.summary()} See the rows with --rejected PATH."
-        )
+        raise OrdersError(f"{source!r} holds no usable order. {intake.summary()} See the rows with --rejected PATH.")
     if intake.n_rejected * 10 > intake.n_read:
-        _log.warning(
-            "More than a tenth of the rows was rejected; look at them with --rejected PATH."
-        )
+        _log.warning("More than a tenth of the rows was rejected; look at them with --rejected PATH.")
     _log.info(
         "orders from %s to %s",
         from_us(intake.log.first_at),

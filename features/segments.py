@@ -55,17 +55,13 @@ class Segments:
 
     def _reduce(self, ufunc: np.ufunc, rows: FloatArray, empty: float) -> FloatArray:
         if self._filled is None:
-            return (
-                np.asarray(ufunc.reduceat(rows, self.starts))
-                if self.n_rows
-                else np.empty(0)
-            )
+            return np.asarray(ufunc.reduceat(rows, self.starts)) if self.n_rows else np.empty(0)
         out = np.full(self.n_customers, empty)
         if self.n_rows:
             out[self._filled] = ufunc.reduceat(rows, self.starts[self._filled])
         return out
 
-    def _pick(self, rows: FloatArray, places: IntArray) -> FloatArray:
+    def _pick(self, rows: FloatArray | IntArray | BoolArray, places: IntArray) -> FloatArray:
         if self._filled is None:
             return rows[places].astype(np.float64)
         out = np.full(self.n_customers, np.nan)
@@ -84,11 +80,11 @@ class Segments:
         """Smallest value; null without rows."""
         return self._reduce(np.minimum, rows, np.nan)
 
-    def first(self, rows: FloatArray) -> FloatArray:
+    def first(self, rows: FloatArray | IntArray | BoolArray) -> FloatArray:
         """Value of the first row; null without rows."""
         return self._pick(rows, self.starts)
 
-    def last(self, rows: FloatArray) -> FloatArray:
+    def last(self, rows: FloatArray | IntArray | BoolArray) -> FloatArray:
         """Value of the last row; null without rows."""
         return self._pick(rows, self.ends - 1)
 
@@ -99,9 +95,7 @@ class Segments:
     def std(self, rows: FloatArray) -> FloatArray:
         """Sample standard deviation (n - 1), two passes; null below two rows."""
         deviation = rows - self.mean(rows)[self.customer_of_row]
-        return np.sqrt(
-            ratio(self.sum(deviation * deviation), np.maximum(self.count - 1.0, 0.0))
-        )
+        return np.sqrt(ratio(self.sum(deviation * deviation), np.maximum(self.count - 1.0, 0.0)))
 
     def median(self, rows: FloatArray) -> FloatArray:
         """Median, the mean of the two middle values for an even count; null without rows."""

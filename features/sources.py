@@ -8,7 +8,7 @@ import io
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import IO, Final
+from typing import IO, Final, cast
 
 import numpy as np
 import pyarrow as pa
@@ -48,17 +48,13 @@ def read_raw(source: str, options: ReadOptions) -> RawOrders:
 
         return _mapped(read_database(source, options.table, options.query), options)
     if options.table or options.query:
-        raise UsageError(
-            f"--table and --query go with a database URL, not with {source!r}."
-        )
+        raise UsageError(f"--table and --query go with a database URL, not with {source!r}.")
     filesystem, paths = _files(source)
     with _readable(source):
         if all(path.lower().endswith(_PARQUET) for path in paths):
             return _read_parquet(paths, filesystem, options)
         if len(paths) > 1:
-            raise OrdersError(
-                f"{source!r} holds {len(paths)} files that are not all Parquet: {listed(paths)}."
-            )
+            raise OrdersError(f"{source!r} holds {len(paths)} files that are not all Parquet: {listed(paths)}.")
         return _read_csv(paths[0], filesystem, options)
 
 
@@ -102,9 +98,7 @@ def _files(source: str) -> tuple[pa_fs.FileSystem, list[str]]:
             filesystem, path = pa_fs.LocalFileSystem(), source
         paths = _globbed(filesystem, path) if "*" in path else _listed(filesystem, path)
     if not paths:
-        raise OrdersError(
-            f"There is no order log at {source!r}: no such file, or no Parquet or CSV file in it."
-        )
+        raise OrdersError(f"There is no order log at {source!r}: no such file, or no Parquet or CSV file in it.")
     return filesystem, paths
 
 
@@ -114,9 +108,7 @@ def _listed(filesystem: pa_fs.FileSystem, path: str) -> list[str]:
         return [path]
     if info.type != pa_fs.FileType.Directory:
         return []
-    return _data_files(
-        filesystem.get_file_info(pa_fs.FileSelector(path, recursive=True))
-    )
+    return _data_files(filesystem.get_file_info(pa_fs.FileSelector(path, recursive=True)))
 
 
 def _globbed(filesystem: pa_fs.FileSystem, pattern: str) -> list[str]:
@@ -125,11 +117,7 @@ def _globbed(filesystem: pa_fs.FileSystem, pattern: str) -> list[str]:
     folder = pattern[: pattern.index("*")].rpartition("/")[0]
     selector = pa_fs.FileSelector(folder or ".", recursive=True, allow_not_found=True)
     infos = filesystem.get_file_info(selector)
-    return [
-        path
-        for path in _data_files(infos)
-        if fnmatchcase(path, pattern) or fnmatchcase(path, f"./{pattern}")
-    ]
+    return [path for path in _data_files(infos) if fnmatchcase(path, pattern) or fnmatchcase(path, f"./{pattern}")]
 
 
 def _data_files(infos: list[pa_fs.FileInfo]) -> list[str]:
@@ -144,26 +132,20 @@ def _data_files(infos: list[pa_fs.FileInfo]) -> list[str]:
     return sorted(names)
 
 
-def _read_parquet(
-    paths: list[str], filesystem: pa_fs.FileSystem, options: ReadOptions
-) -> RawOrders:
+def _read_parquet(paths: list[str], filesystem: pa_fs.FileSystem, options: ReadOptions) -> RawOrders:
     dataset = pa_dataset.dataset(paths, filesystem=filesystem, format="parquet")
     columns = resolve(dataset.schema.names, options.mapping)
     table = dataset.to_table(columns=list(dict.fromkeys(columns.values())))
     return _renamed(table, columns)
 
 
-def _read_csv(
-    path: str, filesystem: pa_fs.FileSystem, options: ReadOptions
-) -> RawOrders:
+def _read_csv(path: str, filesystem: pa_fs.FileSystem, options: ReadOptions) -> RawOrders:
     compressed = path.lower().endswith((".gz", ".bz2", ".zst"))
     with _opened(filesystem, path, compressed) as stream:
         head = stream.read(_SNIFFED_BYTES)
     text = bytes(head).decode("utf-8-sig", errors="replace")
     if not text.strip():
-        raise OrdersError(
-            f"{path!r} is empty. An order log needs a header row and at least one order."
-        )
+        raise OrdersError(f"{path!r} is empty. An order log needs a header row and at least one order.")
     delimiter = _delimiter(text)
     header = next(csv.reader(io.StringIO(text), delimiter=delimiter))
     columns = resolve(header, options.mapping)
@@ -195,12 +177,8 @@ def _read_csv(
 
 def _opened(filesystem: pa_fs.FileSystem, path: str, compressed: bool) -> IO[bytes]:
     if path.lower().endswith(".gz"):
-        return gzip.GzipFile(
-            fileobj=filesystem.open_input_stream(path, compression=None)
-        )
-    stream: IO[bytes] = filesystem.open_input_stream(
-        path, compression="detect" if compressed else None
-    )
+        return cast("IO[bytes]", gzip.GzipFile(fileobj=filesystem.open_input_stream(path, compression=None)))
+    stream: IO[bytes] = filesystem.open_input_stream(path, compression="detect" if compressed else None)
     return stream
 
 
@@ -215,17 +193,11 @@ def _mapped(table: pa.Table, options: ReadOptions) -> RawOrders:
     return _renamed(table, resolve(table.column_names, options.mapping))
 
 
-def _renamed(
-    table: pa.Table, columns: dict[str, str], malformed: dict[int, str] | None = None
-) -> RawOrders:
+def _renamed(table: pa.Table, columns: dict[str, str], malformed: dict[int, str] | None = None) -> RawOrders:
     named = pa.table({name: table.column(column) for name, column in columns.items()})
-    return RawOrders(
-        named, _row_numbers(named.num_rows, malformed or {}), malformed or {}
-    )
+    return RawOrders(named, _row_numbers(named.num_rows, malformed or {}), malformed or {})
 
 
 def _row_numbers(n_rows: int, malformed: dict[int, str]) -> IntArray:
     numbers = np.arange(1, n_rows + len(malformed) + 1)
-    return np.setdiff1d(
-        numbers, np.fromiter(malformed, dtype=np.int64, count=len(malformed))
-    )[:n_rows]
+    return np.setdiff1d(numbers, np.fromiter(malformed, dtype=np.int64, count=len(malformed)))[:n_rows]

@@ -26,9 +26,7 @@ from features.options import ReadOptions
 from features.orders import OrderLog
 from features.parsing import instants, numbers, text_codes
 
-PLACEHOLDER_BEFORE_US = (
-    -315_619_200_000_000
-)  # 1960-01-01: older "orders" are mostly placeholder dates
+PLACEHOLDER_BEFORE_US = -315_619_200_000_000  # 1960-01-01: older "orders" are mostly placeholder dates
 
 
 @dataclass(frozen=True)
@@ -90,27 +88,16 @@ class Intake:
     def rejected_by_rule(self) -> dict[str, int]:
         """How many rows broke each rule, most frequent first."""
         counts = self.rejected.column("rule").value_counts().to_pylist()
-        return {
-            c["values"]: c["counts"]
-            for c in sorted(counts, key=lambda c: (-c["counts"], c["values"]))
-        }
+        return {c["values"]: c["counts"] for c in sorted(counts, key=lambda c: (-c["counts"], c["values"]))}
 
     def summary(self) -> str:
         """One paragraph: what was read, kept, set aside and why."""
         text = f"{self.n_read:,} rows read: {self.n_valid:,} valid of {self.log.n_customers:,} customers"
         text += f", {self.n_rejected:,} rejected"
         if self.n_rejected:
-            text += (
-                " ("
-                + ", ".join(
-                    f"{rule} {count:,}" for rule, count in self.rejected_by_rule.items()
-                )
-                + ")"
-            )
+            text += " (" + ", ".join(f"{rule} {count:,}" for rule, count in self.rejected_by_rule.items()) + ")"
         if self.identical_rows:
-            text += (
-                f"; {self.identical_rows:,} rows are identical to another and were kept"
-            )
+            text += f"; {self.identical_rows:,} rows are identical to another and were kept"
         if self.placeholder_dates:
             text += f"; {self.placeholder_dates:,} rows are dated before 1960 (placeholder dates?)"
         return text + "."
@@ -152,11 +139,7 @@ def _typed(table: pa.Table, options: ReadOptions) -> TypedOrders:
         customer=text_codes(table.column(CUSTOMER_ID), CUSTOMER_ID),
         ordered_at=instants(table.column(ORDERED_AT), options),
         amount=amount,
-        texts={
-            name: text_codes(table.column(name), name)
-            for name in TEXTS
-            if name in table.column_names
-        },
+        texts={name: text_codes(table.column(name), name) for name in TEXTS if name in table.column_names},
         numbers=extra,
         broken=broken,
     )
@@ -193,28 +176,19 @@ def _rejected(raw: RawOrders, done: Assembled) -> pa.Table:
         {
             "row": pa.array([*raw.rows[places], *raw.malformed], pa.int64()),
             "rule": pa.array(
-                [rule.label for rule in rules]
-                + [Rule.MALFORMED_ROW.label] * n_malformed,
+                [rule.label for rule in rules] + [Rule.MALFORMED_ROW.label] * n_malformed,
                 pa.string(),
             ),
             "explanation": pa.array(
-                [EXPLANATIONS[rule] for rule in rules]
-                + [EXPLANATIONS[Rule.MALFORMED_ROW]] * n_malformed,
+                [EXPLANATIONS[rule] for rule in rules] + [EXPLANATIONS[Rule.MALFORMED_ROW]] * n_malformed,
                 pa.string(),
             ),
-            **{
-                name: _padded(rows.column(name), n_malformed)
-                for name in rows.column_names
-            },
-            "text": pa.array(
-                [None] * len(places) + list(raw.malformed.values()), pa.string()
-            ),
+            **{name: _padded(rows.column(name), n_malformed) for name in rows.column_names},
+            "text": pa.array([None] * len(places) + list(raw.malformed.values()), pa.string()),
         }
     )
     return whole.sort_by("row")
 
 
 def _padded(column: pa.ChunkedArray, n_nulls: int) -> pa.ChunkedArray:
-    return pa.chunked_array(
-        [*column.chunks, pa.nulls(n_nulls, column.type)], column.type
-    )
+    return pa.chunked_array([*column.chunks, pa.nulls(n_nulls, column.type)], column.type)

@@ -29,9 +29,7 @@ class CarryForward:
         share = days / np.maximum(tenure, days)
         orders = matrix.column("frequency")[:, None] * share
         clv = np.maximum(matrix.column("historic_clv")[:, None], 0.0) * share
-        return joined(
-            self.horizons, -np.expm1(-orders), orders, clv, np.full(len(tenure), np.nan)
-        )
+        return joined(self.horizons, -np.expm1(-orders), orders, clv, np.full(len(tenure), np.nan))
 
 
 @dataclass(frozen=True)
@@ -49,12 +47,8 @@ class BgNbdGammaGamma:
         """Answer for every row of the matrix."""
         of = summarise(matrix)
         value = self.btyd.value.expected_value(of.repeats + 1.0, of.day_value)[:, None]
-        probability = _columns(
-            [self.btyd.purchases.purchase_probability(of, h) for h in self.horizons]
-        )
-        orders = _columns(
-            [self.btyd.purchases.expected_purchases(of, h) for h in self.horizons]
-        )
+        probability = _columns([self.btyd.purchases.purchase_probability(of, h) for h in self.horizons])
+        orders = _columns([self.btyd.purchases.expected_purchases(of, h) for h in self.horizons])
         return joined(
             self.horizons,
             probability,

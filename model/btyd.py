@@ -68,13 +68,9 @@ class BgNbd:
             log_odds_left = (
                 np.log(self.a)
                 - np.log(np.maximum(self.b + of.repeats - 1.0, 1e-12))
-                + (self.r + of.repeats)
-                * (
-                    np.log(self.alpha + of.tenure_days)
-                    - np.log(self.alpha + of.last_days)
-                )
+                + (self.r + of.repeats) * (np.log(self.alpha + of.tenure_days) - np.log(self.alpha + of.last_days))
             )
-        return np.where(of.repeats > 0, expit(-log_odds_left), 1.0)
+        return np.asarray(np.where(of.repeats > 0, expit(-log_odds_left), 1.0), dtype=np.float64)
 
     def expected_purchases(self, of: Summary, horizon_days: float) -> FloatArray:
         """Expected purchase days within the horizon, >= 0: eq. (10) of the 2005 paper.
@@ -85,9 +81,7 @@ class BgNbd:
         z = horizon_days / (self.alpha + of.tenure_days + horizon_days)
         a = self.a if abs(self.a - 1.0) > 1e-6 else 1.0 + 1e-6
         third = a + self.b + of.repeats - 1.0
-        tail = np.exp((a - 1.0) * np.log1p(-z)) * hyp2f1(
-            a + self.b - 1.0 - self.r, a - 1.0, third, z
-        )
+        tail = np.exp((a - 1.0) * np.log1p(-z)) * hyp2f1(a + self.b - 1.0 - self.r, a - 1.0, third, z)
         return np.maximum(third / (a - 1.0) * (1.0 - tail), 0.0) * self.p_alive(of)
 
     def purchase_probability(self, of: Summary, horizon_days: float) -> FloatArray:
@@ -95,9 +89,7 @@ class BgNbd:
 
         p_alive times the Pareto-type chance of an active customer: 1 - ((alpha+T)/(alpha+T+h))^(r+x).
         """
-        log_none = (self.r + of.repeats) * -np.log1p(
-            horizon_days / (self.alpha + of.tenure_days)
-        )
+        log_none = (self.r + of.repeats) * -np.log1p(horizon_days / (self.alpha + of.tenure_days))
         return self.p_alive(of) * -np.expm1(log_none)
 
 

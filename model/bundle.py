@@ -81,9 +81,7 @@ def save_bundle(folder: Path, model: ClvModel, provenance: Provenance) -> None:
             text = getattr(part, kind).trees.model_to_string().encode()
             (beside / name).write_bytes(text)
             hashes[name] = hashlib.sha256(text).hexdigest()
-    manifest = json.dumps(
-        _manifest(model, provenance, hashes), indent=1, sort_keys=True
-    )
+    manifest = json.dumps(_manifest(model, provenance, hashes), indent=1, sort_keys=True)
     (beside / MANIFEST).write_text(manifest + "\n")
     shutil.rmtree(folder, ignore_errors=True)
     beside.rename(folder)
@@ -101,9 +99,7 @@ def load_bundle(folder: Path) -> Bundle:
         raw = (folder / MANIFEST).read_bytes()
         manifest = json.loads(raw)
     except (OSError, ValueError) as error:
-        raise BundleError(
-            f"There is no model in {str(folder)!r}: its {MANIFEST} is missing or damaged."
-        ) from error
+        raise BundleError(f"There is no model in {str(folder)!r}: its {MANIFEST} is missing or damaged.") from error
     _check(folder, manifest)
     registered = folder / REGISTERED
     identity = json.loads(registered.read_text()) if registered.is_file() else {}
@@ -122,15 +118,11 @@ def load_bundle(folder: Path) -> Bundle:
 
 def catalogue_fingerprint() -> str:
     """SHA-256 of the names and definitions of all features."""
-    text = "\n".join(
-        f"{entry.name}\t{entry.unit}\t{entry.definition}" for entry in CATALOGUE
-    )
+    text = "\n".join(f"{entry.name}\t{entry.unit}\t{entry.definition}" for entry in CATALOGUE)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _manifest(
-    model: ClvModel, provenance: Provenance, hashes: dict[str, str]
-) -> dict[str, Any]:
+def _manifest(model: ClvModel, provenance: Provenance, hashes: dict[str, str]) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "provenance": asdict(provenance),
@@ -139,9 +131,7 @@ def _manifest(
         "horizons": model.horizons,
         "btyd": asdict(model.btyd),
         "blends": {
-            f"{kind}_{part.horizon_days}": asdict(getattr(part, kind).blend)
-            for part in model.parts
-            for kind in PARTS
+            f"{kind}_{part.horizon_days}": asdict(getattr(part, kind).blend) for part in model.parts for kind in PARTS
         },
         "prior": {
             "purchase_probability": model.prior.purchase_probability.tolist(),
@@ -155,13 +145,9 @@ def _manifest(
 def _check(folder: Path, manifest: dict[str, Any]) -> None:
     if manifest.get("format") != FORMAT:
         raise BundleError(
-            f"The model in {str(folder)!r} has format {manifest.get('format')}, this version reads {FORMAT}: retrain it."
+            f"The model in {str(folder)!r} has format {manifest.get('format')}, this version reads {FORMAT}: retrain."
         )
-    damaged = [
-        name
-        for name, digest in manifest["files"].items()
-        if _digest(folder / name) != digest
-    ]
+    damaged = [name for name, digest in manifest["files"].items() if _digest(folder / name) != digest]
     if damaged:
         raise BundleError(
             f"The model in {str(folder)!r} is damaged: {listed(damaged)} fail their hash. Export it again."
@@ -169,9 +155,7 @@ def _check(folder: Path, manifest: dict[str, Any]) -> None:
     if manifest["catalogue"] != catalogue_fingerprint():
         unknown = sorted(set(manifest["features"]) - set(CATALOGUE.names))
         which = f" (unknown here: {listed(unknown)})" if unknown else ""
-        raise BundleError(
-            f"The model in {str(folder)!r} was fitted on another feature catalogue{which}: retrain it."
-        )
+        raise BundleError(f"The model in {str(folder)!r} was fitted on another feature catalogue{which}: retrain it.")
 
 
 def _digest(path: Path) -> str | None:
@@ -183,18 +167,13 @@ def _model(folder: Path, manifest: dict[str, Any]) -> ClvModel:
         blend = Blend(**manifest["blends"][f"{kind}_{horizon}"])
         return Part(lgb.Booster(model_file=folder / f"{kind}_{horizon}.txt"), blend)
 
-    prior = {
-        name: np.array(values, dtype=np.float64)
-        for name, values in manifest["prior"].items()
-    }
+    btyd = manifest["btyd"]
+    prior = {name: np.array(values, dtype=np.float64) for name, values in manifest["prior"].items()}
     return ClvModel(
         features=tuple(manifest["features"]),
-btyd=Btyd(
-            BgNbd(**btyd["purchases"]), GammaGamma(**btyd["value"]), GammaGamma(**btyd["repeat_value"])
-        ),
+        btyd=Btyd(BgNbd(**btyd["purchases"]), GammaGamma(**btyd["value"]), GammaGamma(**btyd["repeat_value"])),
         parts=tuple(
-            HorizonModel(h, part("churn", h), part("orders", h), part("spend", h))
-            for h in manifest["horizons"]
+            HorizonModel(h, part("churn", h), part("orders", h), part("spend", h)) for h in manifest["horizons"]
         ),
         prior=Prior(**prior),
     )

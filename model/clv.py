@@ -50,9 +50,7 @@ class Part:
     trees: lgb.Booster
     blend: Blend
 
-    def score(
-        self, inputs: FloatArray, btyd_score: FloatArray, threads: int
-    ) -> FloatArray:
+    def score(self, inputs: FloatArray, btyd_score: FloatArray, threads: int) -> FloatArray:
         """Blended score on the link scale, shape (n,)."""
         raw = self.trees.predict(inputs, raw_score=True, num_threads=threads)
         return self.blend(np.ascontiguousarray(raw, dtype=np.float64), btyd_score)
@@ -81,11 +79,10 @@ class Prior:
 
     def predictions(self, horizons: tuple[int, ...], n_customers: int) -> Predictions:
         """Give the same answer for n customers."""
-        tiled = [
-            np.tile(row, (n_customers, 1))
-            for row in (self.purchase_probability, self.orders, self.clv)
-        ]
-        return joined(horizons, *tiled, np.full(n_customers, np.nan))
+        probability, orders, clv = (
+            np.tile(row, (n_customers, 1)) for row in (self.purchase_probability, self.orders, self.clv)
+        )
+        return joined(horizons, probability, orders, clv, np.full(n_customers, np.nan))
 
 
 @dataclass(frozen=True)
@@ -161,20 +158,12 @@ class ClvModel:
             Threads for the trees; the result does not depend on it.
         """
         of = summarise(matrix)
-        places = [matrix.names.index(name) for name in self.features]
-        known = matrix.values[:, places]
+        known = matrix.columns(self.features)
         answers = [
-            self._one(
-                part, known, btyd_scores(self.btyd, of, part.horizon_days), threads
-            )
-            for part in self.parts
+            self._one(part, known, btyd_scores(self.btyd, of, part.horizon_days), threads) for part in self.parts
         ]
-        probability, orders, clv = (
-            np.stack(columns, axis=1) for columns in zip(*answers, strict=True)
-        )
-        return joined(
-            self.horizons, probability, orders, clv, alive_or_null(self.btyd, matrix)
-        )
+        probability, orders, clv = (np.stack(columns, axis=1) for columns in zip(*answers, strict=True))
+        return joined(self.horizons, probability, orders, clv, alive_or_null(self.btyd, matrix))
 
     @staticmethod
     def _one(

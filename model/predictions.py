@@ -38,13 +38,10 @@ class Predictions:
 
     @property
     def average_order_value(self) -> FloatArray:
-        """clv / orders: a ratio of expectations, NaN where no order is expected, shape (n, K)."""
-        return np.divide(
-            self.clv,
-            self.orders,
-            out=np.full(self.clv.shape, np.nan),
-            where=self.orders > 0,
-        )
+        """Return clv / orders: a ratio of expectations, NaN where no order is expected, shape (n, K)."""
+        out = np.full(self.clv.shape, np.nan)
+        np.divide(self.clv, self.orders, out=out, where=self.orders > 0)
+        return out
 
     def place(self, horizon_days: int) -> int:
         """Column of a horizon. Raises HorizonError when it was not fitted."""
@@ -78,18 +75,13 @@ def non_decreasing(values: FloatArray) -> FloatArray:
     """
     if values.shape[1] < 2:
         return values
-    sums = np.concatenate(
-        [np.zeros((len(values), 1)), np.cumsum(values, axis=1)], axis=1
-    )
+    sums = np.concatenate([np.zeros((len(values), 1)), np.cumsum(values, axis=1)], axis=1)
     k_horizons = values.shape[1]
     out = np.empty_like(values)
     for k in range(k_horizons):
         floors = [
             np.min(
-                [
-                    (sums[:, j + 1] - sums[:, i]) / (j + 1 - i)
-                    for j in range(k, k_horizons)
-                ],
+                [(sums[:, j + 1] - sums[:, i]) / (j + 1 - i) for j in range(k, k_horizons)],
                 axis=0,
             )
             for i in range(k + 1)

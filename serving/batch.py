@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -117,9 +116,7 @@ def score_base(
             n_rows += rows.num_rows
             n_after += int(answers.after_as_of.sum())
             for place, days in enumerate(answers.predictions.horizons):
-                totals[days] = totals.get(days, 0.0) + float(
-                    answers.predictions.clv[:, place].sum()
-                )
+                totals[days] = totals.get(days, 0.0) + float(answers.predictions.clv[:, place].sum())
             on_customers(high - low)
     return BatchDone(log.n_customers, n_prior, n_rows, n_after, totals)
 
@@ -129,16 +126,9 @@ def to_table(bundle: Bundle, answers: Answers) -> pa.Table:
     n_customers, n_horizons = answers.log.n_customers, len(answers.predictions.horizons)
     about = {f"model_{key}": value for key, value in identity(bundle).items()}
     shared = {**customer_columns(bundle, answers), **about}
-    shared["null_reasons"] = np.array(
-        [json.dumps(r, sort_keys=True) for r in answers.null_reasons()], dtype=object
-    )
-    parts = [
-        _arrow({**shared, **horizon_columns(answers, place)}, n_customers)
-        for place in range(n_horizons)
-    ]
-    side_by_side = (
-        np.arange(n_customers * n_horizons).reshape(n_horizons, n_customers).T.ravel()
-    )
+    shared["null_reasons"] = np.array([json.dumps(r, sort_keys=True) for r in answers.null_reasons()], dtype=object)
+    parts = [_arrow({**shared, **horizon_columns(answers, place)}, n_customers) for place in range(n_horizons)]
+    side_by_side = np.arange(n_customers * n_horizons).reshape(n_horizons, n_customers).T.ravel()
     return pa.concat_tables(parts).take(pa.array(side_by_side))
 
 
@@ -178,11 +168,9 @@ def opened(out: str, table: str, metadata: Mapping[str, str]) -> Iterator[Writer
 def _file(path: Path, metadata: Mapping[str, str]) -> Iterator[Writer]:
     beside = path.with_name(f".{path.name}.partial")
     try:
-        with _format(
-            path.name.lower(), beside, SCHEMA.with_metadata(dict(metadata))
-        ) as writer:
+        with _format(path.name.lower(), beside, SCHEMA.with_metadata(dict(metadata))) as writer:
             yield writer
-        os.replace(beside, path)
+        beside.replace(path)
     except OSError as error:
         raise OutputError(
             f"{str(path)!r} cannot be written: {error.strerror or error}. Nothing was changed."

@@ -52,9 +52,7 @@ class HasBundle(Protocol):
 class Refusal(Exception):
     """An answer other than 200 that the front itself decides."""
 
-    def __init__(
-        self, status: int, code: str, message: str, headers: Headers = ()
-    ) -> None:
+    def __init__(self, status: int, code: str, message: str, headers: Headers = ()) -> None:
         super().__init__(message)
         self.status, self.code, self.headers = status, code, headers
 
@@ -78,9 +76,7 @@ class Front:
         self._inner, self._service, self._settings = inner, service, settings
         self._executor = executor
         self._locked = exposed and not settings.api_key_hashes
-        self._routes: dict[
-            str, tuple[str, Callable[[Any, Receive], Awaitable[Answer]]]
-        ] = {
+        self._routes: dict[str, tuple[str, Callable[[Any, Receive], Awaitable[Answer]]]] = {
             "/v1/predict": ("POST", self._predict),
             "/v1/model": ("GET", self._model),
             "/docs.json": ("GET", self._docs),
@@ -103,17 +99,13 @@ class Front:
         path, method = scope["path"], scope["method"]
         headers = dict(scope["headers"])
         given = headers.get(b"x-request-id", b"")
-        request_id = (
-            given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex.encode()
-        )
+        request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex.encode()
         if path in PASSED_ON and method in ("GET", "HEAD") and not self._locked:
             await self._inner(scope, receive, _with_request_id(send, request_id))
             return
         start = time.perf_counter()
         try:
-            status, body, content_type, extra = await self._answered(
-                scope, receive, headers, request_id
-            )
+            status, body, content_type, extra = await self._answered(scope, receive, headers, request_id)
         except Disconnected:
             return
         shown = b"" if method == "HEAD" else body
@@ -144,9 +136,7 @@ class Front:
             problem = _error(refusal.code, str(refusal), [], request_id)
             return refusal.status, problem, _JSON, refusal.headers
         except ClvError as error:
-            problem = _error(
-                error.code, str(error), getattr(error, "details", []), request_id
-            )
+            problem = _error(error.code, str(error), getattr(error, "details", []), request_id)
             return error.status, problem, _JSON, ()
         except TimeoutError:
             return (
@@ -164,9 +154,7 @@ class Front:
             )
         except Disconnected:
             raise
-        except (
-            Exception
-        ) as error:  # the last line of defence: a typed 500, logged without any value
+        except Exception as error:  # the last line of defence: a typed 500, logged without any value
             _log.error(
                 "%s at %s (request %s)",
                 type(error).__name__,
@@ -203,9 +191,7 @@ class Front:
         if path not in self._routes and path not in PASSED_ON:
             raise Refusal(404, "not_found", "There is no such path. See /docs.json.")
         allowed, handler = self._routes.get(path, ("GET", self._page))
-        if path in PASSED_ON or (
-            method != allowed and (method, allowed) != ("HEAD", "GET")
-        ):
+        if path in PASSED_ON or (method != allowed and (method, allowed) != ("HEAD", "GET")):
             raise Refusal(
                 405,
                 "method_not_allowed",
@@ -247,13 +233,11 @@ class Front:
         body = await self._body(scope, receive)
         bundle, now = self._bundle(), time.time_ns() // 1000
         loop = asyncio.get_running_loop()
-        found = await loop.run_in_executor(
-            self._executor, lambda: answer(bundle, body, now)
-        )
+        found = await loop.run_in_executor(self._executor, lambda: answer(bundle, body, now))
         self._observed.customers(found["customers"])
         return orjson.dumps(found), _JSON
 
-    async def _model(self, scope: Any, receive: Receive) -> Answer:
+    async def _model(self, _scope: Any, _receive: Receive) -> Answer:
         bundle = self._bundle()
         origin = bundle.provenance
         shown = {
@@ -266,10 +250,10 @@ class Front:
         }
         return orjson.dumps(shown), _JSON
 
-    async def _docs(self, scope: Any, receive: Receive) -> Answer:
+    async def _docs(self, _scope: Any, _receive: Receive) -> Answer:
         return self._docs_body, _JSON
 
-    async def _page(self, scope: Any, receive: Receive) -> Answer:
+    async def _page(self, _scope: Any, _receive: Receive) -> Answer:
         return PAGE, b"text/html; charset=utf-8"
 
 
@@ -289,16 +273,10 @@ def _place(error: BaseException) -> str:
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
-    return (
-        f"{trace.tb_frame.f_code.co_filename.rpartition('/')[2]}:{trace.tb_lineno}"
-        if trace
-        else "?"
-    )
+    return f"{trace.tb_frame.f_code.co_filename.rpartition('/')[2]}:{trace.tb_lineno}" if trace else "?"
 
 
-def _error(
-    code: str, message: str, details: list[dict[str, str]], request_id: bytes
-) -> bytes:
+def _error(code: str, message: str, details: list[dict[str, str]], request_id: bytes) -> bytes:
     problem = {
         "code": code,
         "message": message,

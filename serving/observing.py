@@ -20,23 +20,13 @@ class Observed:
 
     def __init__(self, routes: Iterable[str]) -> None:
         registry = CollectorRegistry()
-        requests = Counter(
-            "clv_requests", "Requests answered", ["route", "status"], registry=registry
-        )
-        seconds = Histogram(
-            "clv_request_seconds", "Seconds to answer", ["route"], registry=registry
-        )
-        customers = Counter(
-            "clv_customers", "Customers answered", ["outcome"], registry=registry
-        )
+        requests = Counter("clv_requests", "Requests answered", ["route", "status"], registry=registry)
+        seconds = Histogram("clv_request_seconds", "Seconds to answer", ["route"], registry=registry)
+        customers = Counter("clv_customers", "Customers answered", ["outcome"], registry=registry)
         names = [*routes, _OTHER]
-        self._requests = {
-            (n, s): requests.labels(n, str(s)) for n in names for s in _STATUSES
-        }
+        self._requests = {(n, s): requests.labels(n, str(s)) for n in names for s in _STATUSES}
         self._seconds = {name: seconds.labels(name) for name in names}
-        self._customers = {
-            outcome: customers.labels(outcome) for outcome in ("scored", "failed")
-        }
+        self._customers = {outcome: customers.labels(outcome) for outcome in ("scored", "failed")}
 
     def request(self, path: str, status: int, seconds: float) -> None:
         """Count one answer; an unknown path is `other`."""

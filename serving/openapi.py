@@ -41,22 +41,15 @@ def document() -> dict[str, Any]:
         (ModelInfo, "serialization"),
         (ErrorAnswer, "serialization"),
     ]
-    refs, schemas = models_json_schema(
-        models, ref_template="#/components/schemas/{model}"
-    )
+    refs, schemas = models_json_schema(models, ref_template="#/components/schemas/{model}")
 
-    def body(
-        schema: type[BaseModel], mode: JsonSchemaMode, description: str
-    ) -> dict[str, Any]:
+    def body(schema: type[BaseModel], mode: JsonSchemaMode, description: str) -> dict[str, Any]:
         return {
             "description": description,
             "content": {"application/json": {"schema": refs[schema, mode]}},
         }
 
-    errors = {
-        str(status): body(ErrorAnswer, "serialization", text)
-        for status, text in ERRORS.items()
-    }
+    errors = {str(status): body(ErrorAnswer, "serialization", text) for status, text in ERRORS.items()}
     content = {
         "application/json": {
             "schema": refs[PredictRequest, "validation"],
@@ -79,9 +72,7 @@ def document() -> dict[str, Any]:
                     "summary": "Predict what customers will be worth, from their raw orders.",
                     "requestBody": {"required": True, "content": content},
                     "responses": {
-                        "200": body(
-                            PredictResponse, "serialization", "One entry per customer."
-                        ),
+                        "200": body(PredictResponse, "serialization", "One entry per customer."),
                         **errors,
                     },
                 }

@@ -78,12 +78,8 @@ def answer(bundle: Bundle, body: bytes, now: int) -> dict[str, Any]:
     as_of = now if request.as_of is None else request.as_of
     answers: list[dict[str, Any]] = [{} for _ in items]
     for places in _same_columns(items):
-        customers = [
-            customer for place in places if (customer := items[place].customer)
-        ]
-        for place, found in zip(
-            places, _score(bundle, customers, as_of, now, request), strict=True
-        ):
+        customers = [customer for place in places if (customer := items[place].customer)]
+        for place, found in zip(places, _score(bundle, customers, as_of, now, request), strict=True):
             answers[place] = found
     for place, item in enumerate(items):
         if item.error is not None:
@@ -105,9 +101,7 @@ def parse(body: bytes) -> tuple[PredictRequest, list[Item]]:
     except ValidationError:
         request, items = _parse_items(body)
     if len(items) > MAX_CUSTOMERS:
-        raise TooManyCustomers(
-            f"{len(items)} customers in one call; at most {MAX_CUSTOMERS}: send several calls."
-        )
+        raise TooManyCustomers(f"{len(items)} customers in one call; at most {MAX_CUSTOMERS}: send several calls.")
     return request, items
 
 
@@ -115,22 +109,14 @@ def _parse_items(body: bytes) -> tuple[PredictRequest, list[Item]]:
     try:
         raw = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise NotJson(
-            f"The body is not JSON: {error.msg} at byte {error.pos}."
-        ) from error
+        raise NotJson(f"The body is not JSON: {error.msg} at byte {error.pos}.") from error
     customers = raw.get("customers") if isinstance(raw, dict) else None
     if not isinstance(customers, list):
-        raise RequestError(
-            'The body must be an object with a list: {"customers": [{"customer_id": …, "orders": …}]}.'
-        )
+        raise RequestError('The body must be an object with a list: {"customers": [{"customer_id": …, "orders": …}]}.')
     try:
-        request = PredictRequest.model_validate_json(
-            orjson.dumps({**raw, "customers": []})
-        )
+        request = PredictRequest.model_validate_json(orjson.dumps({**raw, "customers": []}))
     except ValidationError as error:
-        raise RequestError(
-            "The request has unusable fields.", _details(error)
-        ) from None
+        raise RequestError("The request has unusable fields.", _details(error)) from None
     return request, [_item(candidate) for candidate in customers]
 
 
@@ -156,10 +142,7 @@ def _item(candidate: Any) -> Item:
 def _details(error: ValidationError) -> list[dict[str, str]]:
     """At most five places with the rule each broke; never the rejected values."""
     found = error.errors(include_url=False, include_input=False, include_context=False)
-    return [
-        {"at": ".".join(map(str, e["loc"]))[:200], "rule": e["msg"][:200]}
-        for e in found[:MAX_DETAILS]
-    ]
+    return [{"at": ".".join(map(str, e["loc"]))[:200], "rule": e["msg"][:200]} for e in found[:MAX_DETAILS]]
 
 
 def _check_currency(bundle: Bundle, items: Sequence[Item]) -> None:
@@ -183,9 +166,7 @@ def _same_columns(items: Sequence[Item]) -> Iterator[list[int]]:
     groups: dict[frozenset[str], list[int]] = {}
     for place, item in enumerate(items):
         if item.customer is not None:
-            keys = frozenset().union(
-                *(order.model_fields_set for order in item.customer.orders)
-            )
+            keys = frozenset().union(*(order.model_fields_set for order in item.customer.orders))
             groups.setdefault(keys - set(REQUIRED), []).append(place)
     yield from groups.values()
 
@@ -222,14 +203,8 @@ def typed(customers: Sequence[Customer]) -> TypedOrders:
     sent = frozenset().union(*(order.model_fields_set for order in orders))
     lengths = [len(customer.orders) for customer in customers]
     owners = np.repeat(np.arange(len(customers)), lengths)
-    texts = {
-        name: [getattr(order, name) for order in orders]
-        for name in TEXTS
-        if name in sent
-    }
-    if (
-        ORDER_ID in texts
-    ):  # an order id is the customer's own: two customers of a call may share one
+    texts = {name: [getattr(order, name) for order in orders] for name in TEXTS if name in sent}
+    if ORDER_ID in texts:  # an order id is the customer's own: two customers of a call may share one
         pairs = zip(owners.tolist(), texts[ORDER_ID], strict=True)
         texts[ORDER_ID] = [f"{owner} {text}" if text else None for owner, text in pairs]
     return TypedOrders(
@@ -237,29 +212,18 @@ def typed(customers: Sequence[Customer]) -> TypedOrders:
         ordered_at=np.array([order.ordered_at for order in orders], dtype=np.int64),
         amount=np.array([order.amount for order in orders], dtype=np.float64),
         texts={name: _codes(column) for name, column in texts.items()},
-        numbers={
-            name: _numbers([getattr(order, name) for order in orders])
-            for name in NUMBERS
-            if name in sent
-        },
+        numbers={name: _numbers([getattr(order, name) for order in orders]) for name in NUMBERS if name in sent},
     )
 
 
 def _codes(texts: Sequence[str | None]) -> Codes:
     distinct: dict[str, int] = {}
-    codes = [
-        distinct.setdefault(text, len(distinct)) if text and text.strip() else -1
-        for text in texts
-    ]
-    return Codes(
-        np.array(codes, dtype=np.int64), np.array([*distinct, None], dtype=object)[:-1]
-    )
+    codes = [distinct.setdefault(text, len(distinct)) if text and text.strip() else -1 for text in texts]
+    return Codes(np.array(codes, dtype=np.int64), np.array([*distinct, None], dtype=object)[:-1])
 
 
 def _numbers(values: Sequence[float | None]) -> FloatArray:
-    return np.array(
-        [np.nan if value is None else value for value in values], dtype=np.float64
-    )
+    return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
 
 
 def _with_missing(done: Assembled, n_customers: int) -> OrderLog:
@@ -269,19 +233,13 @@ def _with_missing(done: Assembled, n_customers: int) -> OrderLog:
     lengths = np.zeros(n_customers, dtype=np.int64)
     lengths[present] = np.diff(log.starts)
     starts = np.concatenate([[0], np.cumsum(lengths)])
-    return replace(
-        log, customer_ids=np.arange(n_customers).astype(object), starts=starts
-    )
+    return replace(log, customer_ids=np.arange(n_customers).astype(object), starts=starts)
 
 
-def _rejected_by_customer(
-    customers: Sequence[Customer], done: Assembled
-) -> dict[int, dict[str, int]]:
+def _rejected_by_customer(customers: Sequence[Customer], done: Assembled) -> dict[int, dict[str, int]]:
     out: dict[int, dict[str, int]] = {}
     if done.broken.any():
-        owner = np.repeat(
-            np.arange(len(customers)), [len(customer.orders) for customer in customers]
-        )
+        owner = np.repeat(np.arange(len(customers)), [len(customer.orders) for customer in customers])
         for place, code in zip(
             owner[done.broken > 0].tolist(),
             done.broken[done.broken > 0].tolist(),

@@ -23,9 +23,7 @@ def _instant(value: Any) -> int:
     try:
         return to_us(datetime.fromisoformat(value))
     except (ValueError, OverflowError):
-        raise ValueError(
-            "is not ISO 8601, such as 2024-05-01 or 2024-05-01T10:00:00Z"
-        ) from None
+        raise ValueError("is not ISO 8601, such as 2024-05-01 or 2024-05-01T10:00:00Z") from None
 
 
 Instant = Annotated[
@@ -91,21 +89,15 @@ class PredictRequest(Strict):
     customers: list[Customer]
     as_of: Annotated[
         Instant | None,
-        Field(
-            description="Moment the answer speaks for; the request's time if absent."
-        ),
+        Field(description="Moment the answer speaks for; the request's time if absent."),
     ] = None
     horizon_days: Annotated[
         list[int] | None,
-        Field(
-            description="Horizons to answer, all fitted ones if absent.", min_length=1
-        ),
+        Field(description="Horizons to answer, all fitted ones if absent.", min_length=1),
     ] = None
     history_complete_since: Annotated[
         Instant | None,
-        Field(
-            description="Say it when older orders are not sent: every answer is then flagged `history_cut`."
-        ),
+        Field(description="Say it when older orders are not sent: every answer is then flagged `history_cut`."),
     ] = None
 
 
@@ -144,9 +136,7 @@ class CustomerPrediction(Given):
     customer_id: str
     currency: str
     as_of: str
-    basis: Annotated[
-        str, Field(description="`model`, or `prior` for a customer without an order.")
-    ]
+    basis: Annotated[str, Field(description="`model`, or `prior` for a customer without an order.")]
     historic_clv: float
     historic_number_of_orders: int
     average_order_value: float | None
@@ -156,9 +146,7 @@ class CustomerPrediction(Given):
     predictions: list[HorizonPrediction]
     null_reasons: dict[str, str]
     flags: list[str]
-    rejected_orders: Annotated[
-        dict[str, int], Field(description="Orders set aside, by the rule they broke.")
-    ]
+    rejected_orders: Annotated[dict[str, int], Field(description="Orders set aside, by the rule they broke.")]
     orders_after_as_of: int
     model: ModelIdentity
 

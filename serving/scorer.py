@@ -63,42 +63,25 @@ class Answers:
     def null_reasons(self) -> list[dict[str, str]]:
         """Per customer, the fields that are null and why; customers alike share one dict."""
         unordered = ~self.known
-        value = np.isnan(self.predictions.average_order_value).any(axis=1)
-        nulls = {field: np.isnan(column) for field, column in self.facts.items()}
+        value: AnyArray = np.isnan(self.predictions.average_order_value).any(axis=1)
+        nulls: dict[str, AnyArray] = {field: np.isnan(column) for field, column in self.facts.items()}
         nulls |= {
             "p_alive": np.isnan(self.predictions.p_alive),
             "predicted_average_order_value": value,
         }
-        patterns = (
-            sum(
-                mask.astype(np.int64) << place
-                for place, mask in enumerate(nulls.values())
-            )
-            * 2
-            + unordered
-        )
+        patterns = sum(mask.astype(np.int64) << place for place, mask in enumerate(nulls.values())) * 2 + unordered
         known: dict[int, dict[str, str]] = {}
-        return [
-            known.setdefault(code, _reasons(code, list(nulls)))
-            for code in np.asarray(patterns).tolist()
-        ]
+        return [known.setdefault(code, _reasons(code, list(nulls))) for code in np.asarray(patterns).tolist()]
 
 
 def _reasons(pattern: int, fields: Sequence[str]) -> dict[str, str]:
     absent = [field for place, field in enumerate(fields) if pattern >> (place + 1) & 1]
     if pattern & 1:
         return dict.fromkeys(absent, NO_ORDERS)
-    return {
-        field: NOTHING_EXPECTED
-        if field == "predicted_average_order_value"
-        else ONE_ORDER
-        for field in absent
-    }
+    return {field: NOTHING_EXPECTED if field == "predicted_average_order_value" else ONE_ORDER for field in absent}
 
 
-def score(
-    bundle: Bundle, log: OrderLog, as_of: int, horizons: Sequence[int] | None = None
-) -> Answers:
+def score(bundle: Bundle, log: OrderLog, as_of: int, horizons: Sequence[int] | None = None) -> Answers:
     """Answer for every customer of a log.
 
     Parameters
@@ -123,19 +106,14 @@ def score(
     past = Events(before(log, as_of))
     facts["historic_clv"][~known] = past.sum(past.amount)[~known]
     facts["historic_number_of_orders"][~known] = 0.0
-    answers = (
-        model.predict(matrix)
-        if len(matrix.customers)
-        else model.prior.predictions(model.horizons, 0)
-    )
+    answers = model.predict(matrix) if len(matrix.customers) else model.prior.predictions(model.horizons, 0)
     return Answers(
         log=log,
         as_of=as_of,
         known=known,
         facts=facts,
         predictions=_chosen(_with_prior(bundle, answers, known), horizons),
-        after_as_of=np.diff(log.starts)
-        - np.diff(before(log, as_of).starts).astype(np.float64),
+        after_as_of=np.diff(log.starts) - np.diff(before(log, as_of).starts).astype(np.float64),
     )
 
 
@@ -209,10 +187,7 @@ def records(bundle: Bundle, answers: Answers) -> list[dict[str, Any]]:
     n_customers = answers.log.n_customers
     model = identity(bundle)
     horizons = zip(
-        *(
-            _rows(horizon_columns(answers, place), n_customers)
-            for place in range(len(answers.predictions.horizons))
-        ),
+        *(_rows(horizon_columns(answers, place), n_customers) for place in range(len(answers.predictions.horizons))),
         strict=True,
     )
     facts = _rows(customer_columns(bundle, answers), n_customers)
@@ -223,17 +198,13 @@ def records(bundle: Bundle, answers: Answers) -> list[dict[str, Any]]:
             "null_reasons": reasons,
             "model": model,
         }
-        for fact, predictions, reasons in zip(
-            facts, horizons, answers.null_reasons(), strict=True
-        )
+        for fact, predictions, reasons in zip(facts, horizons, answers.null_reasons(), strict=True)
     ]
 
 
 def _rows(columns: dict[str, Any], n_rows: int) -> list[dict[str, Any]]:
     lists = [
-        _plain(column, name in WHOLE)
-        if isinstance(column, np.ndarray)
-        else [column] * n_rows
+        _plain(column, name in WHOLE) if isinstance(column, np.ndarray) else [column] * n_rows
         for name, column in columns.items()
     ]
     return [dict(zip(columns, row, strict=True)) for row in zip(*lists, strict=True)]
@@ -241,7 +212,4 @@ def _rows(columns: dict[str, Any], n_rows: int) -> list[dict[str, Any]]:
 
 def _plain(column: AnyArray, whole: bool) -> list[Any]:
     """Python values, None for NaN."""
-    return [
-        None if value != value else int(value) if whole else value
-        for value in column.tolist()
-    ]
+    return [None if value != value else int(value) if whole else value for value in column.tolist()]

@@ -44,9 +44,7 @@ def is_loopback(host: str | None) -> bool:
 def _exposed() -> bool:
     """Whether this worker's inherited socket listens beyond loopback."""
     sockets = psutil.Process().net_connections("inet")
-    listening = {
-        socket.laddr.ip for socket in sockets if socket.status == psutil.CONN_LISTEN
-    }
+    listening = {socket.laddr.ip for socket in sockets if socket.status == psutil.CONN_LISTEN}
     return not all(map(is_loopback, listening))
 
 
@@ -87,9 +85,7 @@ class ClvService:
         self.bundle: Bundle | None = None
         try:
             self.bundle = load_bundle(_settings().bundle)
-        except (
-            BundleError
-        ) as error:  # raising would restart the worker for ever: stay up, not ready
+        except BundleError as error:  # raising would restart the worker for ever: stay up, not ready
             _log.error("not ready: %s", error)
 
     @bentoml.on_deployment  # type: ignore[untyped-decorator]  # runs once, in the parent, before any socket

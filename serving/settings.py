@@ -30,9 +30,7 @@ class ServiceSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    bundle: Path = Field(
-        default_factory=lambda: Path(model.__file__).parents[1] / "build" / "bundle"
-    )
+    bundle: Path = Field(default_factory=lambda: Path(model.__file__).parents[1] / "build" / "bundle")
     api_key_hashes: tuple[str, ...] = ()
     max_body_bytes: int = Field(default=32 << 20, ge=1 << 10)
     deadline_seconds: float = Field(default=60.0, gt=0)
@@ -41,13 +39,8 @@ class ServiceSettings(BaseModel):
     @field_validator("api_key_hashes")
     @classmethod
     def _are_sha256(cls, hashes: tuple[str, ...]) -> tuple[str, ...]:
-        if any(
-            len(digest) != 64 or set(digest) - set("0123456789abcdef")
-            for digest in hashes
-        ):
-            raise ValueError(
-                "CLV_API_KEYS_SHA256 must hold SHA-256 digests in lower-case hex, separated by commas"
-            )
+        if any(len(digest) != 64 or set(digest) - set("0123456789abcdef") for digest in hashes):
+            raise ValueError("CLV_API_KEYS_SHA256 must hold SHA-256 digests in lower-case hex, separated by commas")
         return hashes
 
     def lets_in(self, authorization: bytes) -> bool:
@@ -56,9 +49,7 @@ class ServiceSettings(BaseModel):
         if scheme.lower() != b"bearer":
             return False
         digest = hashlib.sha256(key.strip()).hexdigest()
-        return any(
-            [hmac.compare_digest(digest, known) for known in self.api_key_hashes]
-        )
+        return sum(hmac.compare_digest(digest, known) for known in self.api_key_hashes) > 0
 
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> ServiceSettings:
@@ -75,13 +66,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> ServiceSett
         "deadline_seconds": "CLV_DEADLINE_SECONDS",
         "workers": "CLV_WORKERS",
     }
-    given: dict[str, object] = {
-        field: environment[name]
-        for field, name in names.items()
-        if environment.get(name)
-    }
+    given: dict[str, object] = {field: environment[name] for field, name in names.items() if environment.get(name)}
     hashes = environment.get("CLV_API_KEYS_SHA256", "")
-    given["api_key_hashes"] = tuple(
-        part.strip() for part in hashes.split(",") if part.strip()
-    )
+    given["api_key_hashes"] = tuple(part.strip() for part in hashes.split(",") if part.strip())
     return ServiceSettings.model_validate(given)

@@ -63,17 +63,10 @@ class ModelStore:
     def _champion(self, client: mlflow.MlflowClient, name: str) -> str:
         models = {model.name: model for model in client.search_registered_models()}
         if name not in models:
-            known = (
-                ", ".join(sorted(models))
-                or "none yet: clv train ORDERS makes the first"
-            )
-            raise RegistryError(
-                f"No model is registered as {name!r}. Registered: {known}."
-            )
+            known = ", ".join(sorted(models)) or "none yet: clv train ORDERS makes the first"
+            raise RegistryError(f"No model is registered as {name!r}. Registered: {known}.")
         if CHAMPION not in models[name].aliases:
-            raise RegistryError(
-                f"{name!r} has no champion yet. Promote a version first: clv promote."
-            )
+            raise RegistryError(f"{name!r} has no champion yet. Promote a version first: clv promote.")
         return str(models[name].aliases[CHAMPION])
 
     def _download(self, name: str, version: str, folder: Path) -> None:
@@ -82,13 +75,9 @@ class ModelStore:
         beside.mkdir(parents=True)
         uri = f"models:/{name}/{version}"
         fetched = Path(
-            mlflow.artifacts.download_artifacts(
-                artifact_uri=f"{uri}/artifacts/bundle", dst_path=str(beside)
-            )
+            mlflow.artifacts.download_artifacts(artifact_uri=f"{uri}/artifacts/bundle", dst_path=str(beside))
         )
-        (fetched / REGISTERED).write_text(
-            json.dumps({"name": name, "version": version}) + "\n"
-        )
+        (fetched / REGISTERED).write_text(json.dumps({"name": name, "version": version}) + "\n")
         shutil.rmtree(folder, ignore_errors=True)
         fetched.rename(folder)
         shutil.rmtree(beside, ignore_errors=True)

@@ -74,8 +74,7 @@ class Case:
             "actual_total": self.actual_total,
             "left_out_total": self.left_out,
             "models": {
-                name: {**a.metrics, "seconds": a.seconds, "ci": self._ci(name)}
-                for name, a in self.models.items()
+                name: {**a.metrics, "seconds": a.seconds, "ci": self._ci(name)} for name, a in self.models.items()
             },
         }
 
@@ -84,8 +83,7 @@ class Case:
         if found is None:
             return None
         return {
-            metric: {"clv_less_this": d.estimate, "lower": d.lower, "upper": d.upper}
-            for metric, d in found.items()
+            metric: {"clv_less_this": d.estimate, "lower": d.lower, "upper": d.upper} for metric, d in found.items()
         }
 
 
@@ -99,15 +97,9 @@ def default_cases(log: OrderLog, horizon_days: int) -> list[int]:
     """
     newest = log.complete_until - horizon_days * DAY_US
     oldest = log.first_at + (horizon_days + MIN_HISTORY_DAYS) * DAY_US
-    cases = [
-        at
-        for k in range(DEFAULT_CASES)
-        if (at := newest - k * horizon_days * DAY_US) >= oldest
-    ]
+    cases = [at for k in range(DEFAULT_CASES) if (at := newest - k * horizon_days * DAY_US) >= oldest]
     if not cases:
-        longest = max(
-            0, ((log.complete_until - log.first_at) // DAY_US - MIN_HISTORY_DAYS) // 2
-        )
+        longest = max(0, ((log.complete_until - log.first_at) // DAY_US - MIN_HISTORY_DAYS) // 2)
         raise HorizonError(
             f"A horizon of {horizon_days} days leaves no window to learn from before one to test on: the log has "
             f"{(log.complete_until - log.first_at) // DAY_US} days. The longest possible is {longest} days."
@@ -138,9 +130,7 @@ def run_case(
     _require_history(log, as_of, horizon_days)
     past, known = before(log, as_of), snapshots or Snapshots(log)
     clock = time.perf_counter()
-    ours = fit(
-        past, as_of, (horizon_days,), seed=seed, progress=progress, snapshots=known
-    )
+    ours = fit(past, as_of, (horizon_days,), seed=seed, progress=progress, snapshots=known)
     fitted_in = time.perf_counter() - clock
     snapshot = known.at(as_of)
     labels = label_window(log, snapshot.matrix.customers, as_of, horizon_days)
@@ -152,10 +142,7 @@ def run_case(
             snapshot.btyd_seconds,
         ),
     }
-    models = {
-        name: _answer(model, snapshot.matrix, labels, spent)
-        for name, (model, spent) in rivals.items()
-    }
+    models = {name: _answer(model, snapshot.matrix, labels, spent) for name, (model, spent) in rivals.items()}
     return Case(
         as_of,
         horizon_days,
@@ -163,10 +150,7 @@ def run_case(
         float(labels.spend.sum()),
         float(labels.left_out.sum()),
         models,
-        {
-            name: paired_differences(models[CLV].scored, models[name].scored)
-            for name in BASELINES
-        },
+        {name: paired_differences(models[CLV].scored, models[name].scored) for name in BASELINES},
     )
 
 
@@ -180,17 +164,13 @@ def _require_history(log: OrderLog, as_of: int, horizon_days: int) -> None:
         )
 
 
-def _answer(
-    model: Model, matrix: FeatureMatrix, labels: Labels, fitted_in: float
-) -> Answered:
+def _answer(model: Model, matrix: FeatureMatrix, labels: Labels, fitted_in: float) -> Answered:
     clock = time.perf_counter()
     answers = model.predict(matrix)
     return _measured(answers, 0, labels, fitted_in + time.perf_counter() - clock)
 
 
-def _measured(
-    answers: Predictions, place: int, labels: Labels, seconds: float
-) -> Answered:
+def _measured(answers: Predictions, place: int, labels: Labels, seconds: float) -> Answered:
     scored = Scored(
         actual=labels.spend,
         purchased=labels.purchased,
@@ -209,9 +189,7 @@ def predictions_table(
     return {
         "customer_id": np.concatenate([case.customer_ids for case, _ in rows]),
         "as_of": [isoformat(case.as_of) for case, _ in rows for _ in case.customer_ids],
-        "horizon_days": [
-            case.horizon_days for case, _ in rows for _ in case.customer_ids
-        ],
+        "horizon_days": [case.horizon_days for case, _ in rows for _ in case.customer_ids],
         "actual": np.concatenate([s.actual for _, s in rows]),
         "predicted_clv": np.concatenate([s.clv for _, s in rows]),
         "purchase_probability": np.concatenate([s.probability for _, s in rows]),

@@ -31,19 +31,13 @@ def fit_btyd(of: Summary, start: Btyd | None = None) -> Btyd:
 
 def fit_bg_nbd(of: Summary, start: BgNbd | None = None) -> BgNbd:
     """Fit (r, alpha, a, b), alpha in days: eq. (6) of Fader, Hardie & Lee (2005)."""
-    rows, weights = np.unique(
-        np.stack([of.repeats, of.last_days, of.tenure_days]), axis=1, return_counts=True
-    )
+    rows, weights = np.unique(np.stack([of.repeats, of.last_days, of.tenure_days]), axis=1, return_counts=True)
     x, last, tenure = rows[0], rows[1] / _DAYS_PER_WEEK, rows[2] / _DAYS_PER_WEEK
 
     def loss(theta: FloatArray) -> tuple[float, FloatArray]:
         return _bg_nbd_loss(theta, x, last, tenure, weights.astype(np.float64))
 
-    first = (
-        np.log([start.r, start.alpha / _DAYS_PER_WEEK, start.a, start.b])
-        if start
-        else np.log([0.5, 5.0, 1.0, 2.0])
-    )
+    first = np.log([start.r, start.alpha / _DAYS_PER_WEEK, start.a, start.b]) if start else np.log([0.5, 5.0, 1.0, 2.0])
     r, alpha, a, b = np.exp(_minimum(loss, first))
     return BgNbd(float(r), float(alpha * _DAYS_PER_WEEK), float(a), float(b))
 
@@ -60,41 +54,19 @@ def _bg_nbd_loss(
     repeat = x > 0
     died = np.where(
         repeat,
-        np.log(a)
-        - np.log(np.where(repeat, b + x - 1.0, 1.0))
-        - (r + x) * np.log(alpha + last),
+        np.log(a) - np.log(np.where(repeat, b + x - 1.0, 1.0)) - (r + x) * np.log(alpha + last),
         -np.inf,
     )
     lives = -(r + x) * np.log(alpha + tenure)
     both = np.logaddexp(lives, died)
-    likelihood = (
-        gammaln(r + x)
-        - gammaln(r)
-        + r * theta[1]
-        + betaln(a, b + x)
-        - betaln(a, b)
-        + both
-    )
+    likelihood = gammaln(r + x) - gammaln(r) + r * theta[1] + betaln(a, b + x) - betaln(a, b) + both
     share = np.exp(died - both)  # posterior chance that the last purchase was the end
-    d_r = (
-        digamma(r + x)
-        - digamma(r)
-        + theta[1]
-        - (1 - share) * np.log(alpha + tenure)
-        - share * np.log(alpha + last)
-    )
-    d_alpha = r / alpha - (r + x) * (
-        (1 - share) / (alpha + tenure) + share / (alpha + last)
-    )
+    d_r = digamma(r + x) - digamma(r) + theta[1] - (1 - share) * np.log(alpha + tenure) - share * np.log(alpha + last)
+    d_alpha = r / alpha - (r + x) * ((1 - share) / (alpha + tenure) + share / (alpha + last))
     d_a = digamma(a + b) - digamma(a + b + x) + share / a
     d_b = digamma(a + b) - digamma(a + b + x) + digamma(b + x) - digamma(b)
     d_b = d_b - np.where(repeat, share / np.where(repeat, b + x - 1.0, 1.0), 0.0)
-    gradient = np.array(
-        [
-            (weights * d).sum() * p
-            for d, p in ((d_r, r), (d_alpha, alpha), (d_a, a), (d_b, b))
-        ]
-    )
+    gradient = np.array([(weights * d).sum() * p for d, p in ((d_r, r), (d_alpha, alpha), (d_a, a), (d_b, b))])
     total = weights.sum()
     value = -(weights * likelihood).sum() + _PULL * (theta**2).sum()
     return float(value / total), (-gradient + 2 * _PULL * theta) / total
@@ -113,42 +85,27 @@ def fit_gamma_gamma(x: FloatArray, mean: FloatArray, start: GammaGamma | None = 
     def loss(theta: FloatArray) -> tuple[float, FloatArray]:
         return _gamma_gamma_loss(theta, x, mean / scale)
 
-    first = (
-        np.log([start.p, start.q - 1.0, start.v / scale])
-        if start
-        else np.log([4.0, 3.0, 1.0])
-    )
+    first = np.log([start.p, start.q - 1.0, start.v / scale]) if start else np.log([4.0, 3.0, 1.0])
     p, q_less_1, v = np.exp(_minimum(loss, first))
     return GammaGamma(float(p), float(1.0 + q_less_1), float(v * scale))
 
 
-def _gamma_gamma_loss(
-    theta: FloatArray, x: FloatArray, mean: FloatArray
-) -> tuple[float, FloatArray]:
+def _gamma_gamma_loss(theta: FloatArray, x: FloatArray, mean: FloatArray) -> tuple[float, FloatArray]:
     """Negative log-likelihood per customer and its gradient in (log p, log(q - 1), log v)."""
     p, q_less_1, v = np.exp(theta)
     q = 1.0 + q_less_1
     shape, total = p * x, x * mean
-    likelihood = (
-        -betaln(shape, q)
-        + q * np.log(v)
-        + shape * np.log(total)
-        - (shape + q) * np.log(total + v)
-    )
+    likelihood = -betaln(shape, q) + q * np.log(v) + shape * np.log(total) - (shape + q) * np.log(total + v)
     d_shape = digamma(shape + q) - digamma(shape) + np.log(total) - np.log(total + v)
     d_p = (x * d_shape).sum() * p
-    d_q = (
-        digamma(shape + q) - digamma(q) + np.log(v) - np.log(total + v)
-    ).sum() * q_less_1
+    d_q = (digamma(shape + q) - digamma(q) + np.log(v) - np.log(total + v)).sum() * q_less_1
     d_v = (q / v - (shape + q) / (total + v)).sum() * v
     value = -(likelihood - np.log(mean)).sum() + _PULL * (theta**2).sum()
     gradient = -np.array([d_p, d_q, d_v]) + 2 * _PULL * theta
     return float(value / len(x)), gradient / len(x)
 
 
-def _minimum(
-    loss: Callable[[FloatArray], tuple[float, FloatArray]], first: FloatArray
-) -> FloatArray:
+def _minimum(loss: Callable[[FloatArray], tuple[float, FloatArray]], first: FloatArray) -> FloatArray:
     """L-BFGS in the box exp(±9), where every term of the likelihoods is finite."""
     bounded = np.clip(first, -9.0, 9.0)
     found = minimize(

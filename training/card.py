@@ -42,10 +42,7 @@ def model_card(trained: Trained) -> str:
         *[line for case in trained.cases for line in _table(case)],
         "## Promotion gate",
         "",
-        *(
-            f"- {'holds' if verdict.holds else '**fails**'}: {verdict.text}"
-            for verdict in trained.verdicts
-        ),
+        *(f"- {'holds' if verdict.holds else '**fails**'}: {verdict.text}" for verdict in trained.verdicts),
         "",
         "## Not for",
         "",
@@ -62,9 +59,6 @@ def _table(case: Case) -> Iterable[str]:
     yield "| model | " + " | ".join(_SHOWN) + " |"
     yield "|---" * (len(_SHOWN) + 1) + "|"
     for name, answered in case.models.items():
-        values = (
-            "–" if (v := answered.metrics[metric]) is None else f"{v:.3f}"
-            for metric in _SHOWN
-        )
+        values = ("–" if (v := answered.metrics[metric]) is None else f"{v:.3f}" for metric in _SHOWN)
         yield f"| {name} | " + " | ".join(values) + " |"
     yield ""

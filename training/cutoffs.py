@@ -40,9 +40,7 @@ def longest_horizon(log: OrderLog, as_of: int) -> int:
     return max(0, (history_days(log, as_of) - MIN_HISTORY_DAYS) // 2)
 
 
-def checked_horizons(
-    log: OrderLog, as_of: int, asked: Sequence[int] | None
-) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def checked_horizons(log: OrderLog, as_of: int, asked: Sequence[int] | None) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """(horizons to fit, defaults that were dropped), both ascending.
 
     Raises
@@ -64,8 +62,8 @@ def checked_horizons(
 
 def _too_long(wrong: Sequence[int], log: OrderLog, as_of: int, longest: int) -> str:
     return (
-        f"A horizon of {listed(wrong)} days does not fit: the log has {history_days(log, as_of)} days before as_of, and a "
-        f"horizon needs {MIN_HISTORY_DAYS} days of history, one label window to learn from and one held out. "
+        f"A horizon of {listed(wrong)} days does not fit: the log has {history_days(log, as_of)} days before as_of, "
+        f"and a horizon needs {MIN_HISTORY_DAYS} days of history, one label window to learn from and one held out. "
         + (
             f"The longest possible is {longest} days."
             if longest >= 1

@@ -44,9 +44,7 @@ class Snapshots:
             matrix = feature_matrix(before(self.log, cutoff), cutoff)
             nearest = min(self._made, key=lambda made: abs(made - cutoff), default=None)
             clock = time.perf_counter()
-            btyd = fit_btyd(
-                summarise(matrix), None if nearest is None else self._made[nearest].btyd
-            )
+            btyd = fit_btyd(summarise(matrix), None if nearest is None else self._made[nearest].btyd)
             self._made[cutoff] = Snapshot(matrix, btyd, time.perf_counter() - clock)
         return self._made[cutoff]
 
@@ -115,12 +113,7 @@ def training_examples(
         cutoff=np.concatenate([part.cutoff for part in parts]),
         customers=np.concatenate([part.customers for part in parts]),
         btyd=BtydScores(
-            *(
-                np.concatenate(columns)
-                for columns in zip(
-                    *(part.btyd.columns() for part in parts), strict=True
-                )
-            )
+            *(np.concatenate(columns) for columns in zip(*(part.btyd.columns() for part in parts), strict=True))
         ),
         n_orders=np.concatenate([part.n_orders for part in parts]),
         spend=np.concatenate([part.spend for part in parts]),
@@ -144,9 +137,6 @@ def _one(
     matrix = snapshot.matrix
     labels = label_window(log, matrix.customers, matrix.as_of, horizon_days)
     btyd = btyd_scores(snapshot.btyd, summarise(matrix), horizon_days)
-    known = matrix.values[:, [matrix.names.index(name) for name in features]]
-    inputs = np.concatenate([known, btyd.inputs], axis=1)
+    inputs = np.concatenate([matrix.columns(features), btyd.inputs], axis=1)
     cutoff = np.full(len(inputs), place, dtype=np.int64)
-    return Examples(
-        inputs, cutoff, matrix.customers, btyd, labels.n_orders, labels.spend
-    )
+    return Examples(inputs, cutoff, matrix.customers, btyd, labels.n_orders, labels.spend)

@@ -29,7 +29,6 @@ from features.orders import OrderLog
 from model.btyd import summarise
 from model.clv import (
     Blend,
-    BtydScores,
     ClvModel,
     HorizonModel,
     Part,
@@ -37,7 +36,7 @@ from model.clv import (
     input_names,
 )
 from training.cutoffs import training_cutoffs
-from training.examples import Examples, Snapshots, training_examples
+from training.examples import Examples, Snapshot, Snapshots, training_examples
 from training.level import Level, forecast_level
 from training.prior import fit_prior
 
@@ -113,17 +112,10 @@ def fit(
         cutoffs = training_cutoffs(past, as_of, horizon)
         told.stage(f"features as of {len(cutoffs)} cut-offs")
         examples = training_examples(known, past, cutoffs, horizon, features, seed)
-        told.stage(
-            f"{horizon}-day models on {len(examples):,} examples of {len(cutoffs)} cut-offs"
-        )
-        grown = fit_horizon(
-            examples, input_names(features), horizon, seed, len(now.matrix.customers)
-        )
+        told.stage(f"{horizon}-day models on {len(examples):,} examples of {len(cutoffs)} cut-offs")
+        grown = fit_horizon(examples, input_names(features), horizon, seed, len(now.matrix.customers))
         level = forecast_level(known, past, cutoffs, as_of, horizon)
-        inputs, btyd = _inputs_now(
-            now.matrix, features, btyd_scores(now.btyd, summarise(now.matrix), horizon)
-        )
-        parts.append(set_level(grown, inputs, btyd, level))
+        parts.append(set_level(grown, now, features, level))
     return ClvModel(features, now.btyd, tuple(parts), fit_prior(past, as_of, horizons))
 
 
@@ -152,30 +144,25 @@ def fit_horizon(
             f"Within {horizon_days} days {int(purchased.sum())} of {len(examples)} examples have a purchase; at least "
             f"{MIN_PURCHASES} with and without are needed. Choose another horizon or bring more history."
         )
-    share = {
-        part: weight * n_customers / (n_customers + SHRINK)
-        for part, weight in TREE_SHARE.items()
-    }
+    share = {part: weight * n_customers / (n_customers + SHRINK) for part, weight in TREE_SHARE.items()}
     buyers = examples.rows(purchased)
     return HorizonModel(
         horizon_days,
         churn=_fit_churn(
             examples,
             purchased.astype(np.float64),
-            horizon_days,
             names,
             seed,
             share["churn"],
         ),
-        orders=_fit_orders(buyers, horizon_days, names, seed, share["orders"]),
-        spend=_fit_spend(buyers, horizon_days, names, seed, share["spend"]),
+        orders=_fit_orders(buyers, names, seed, share["orders"]),
+        spend=_fit_spend(buyers, names, seed, share["spend"]),
     )
 
 
 def _fit_churn(
     examples: Examples,
     bought: FloatArray,
-    horizon_days: int,
     names: Sequence[str],
     seed: int,
     share: float,
@@ -184,25 +171,17 @@ def _fit_churn(
     forecast = expit(examples.btyd.probability)
     season = _per_cutoff(
         examples.cutoff,
-        lambda rows: float(
-            _logit_of_mean(bought[rows]) - _logit_of_mean(forecast[rows])
-        ),
+        lambda rows: float(_logit_of_mean(bought[rows]) - _logit_of_mean(forecast[rows])),
     )
     constant = _root(lambda k: float((expit(season + k) - bought).sum()))
     start = season + constant
     folds = fold_of(examples.customers, seed)
-    trees, scores = grow_with_folds(
-        examples.inputs, bought, start, folds, "binary", names, seed
-    )
+    trees, scores = grow_with_folds(examples.inputs, bought, start, folds, "binary", names, seed)
     slope, level = calibrate(scores + start, bought)
-    return Part(
-        trees, Blend(share * slope, 1.0 - share, share * (slope * constant + level))
-    )
+    return Part(trees, Blend(share * slope, 1.0 - share, share * (slope * constant + level)))
 
 
-def _fit_orders(
-    buyers: Examples, horizon_days: int, names: Sequence[str], seed: int, share: float
-) -> Part:
+def _fit_orders(buyers: Examples, names: Sequence[str], seed: int, share: float) -> Part:
     """Grow orders beyond the first, given one; the total on the examples is kept."""
     more, offset = buyers.n_orders - 1.0, buyers.btyd.orders
     constant = float(np.log(max(more.sum(), 1.0) / np.exp(offset).sum()))
@@ -212,9 +191,7 @@ def _fit_orders(
     return Part(trees, Blend(share, 1.0, level))
 
 
-def _fit_spend(
-    buyers: Examples, horizon_days: int, names: Sequence[str], seed: int, share: float
-) -> Part:
+def _fit_spend(buyers: Examples, names: Sequence[str], seed: int, share: float) -> Part:
     """Grow spend, given a purchase, as a factor on the buy-till-you-die forecast; heavy tails capped."""
     offset = buyers.btyd.spend
     target = np.maximum(buyers.spend, 1e-3 * buyers.spend.mean())
@@ -231,45 +208,31 @@ def _fit_spend(
     return Part(trees, Blend(share, 1.0, share * (constant + given_back)))
 
 
-def set_level(
-    grown: HorizonModel, inputs: FloatArray, btyd: BtydScores, level: Level
-) -> HorizonModel:
+def set_level(grown: HorizonModel, now: Snapshot, features: Sequence[str], level: Level) -> HorizonModel:
     """Shift probability and spend so that their totals over today's base are what the level says."""
+    btyd = btyd_scores(now.btyd, summarise(now.matrix), grown.horizon_days)
+    inputs = np.concatenate([now.matrix.columns(features), btyd.inputs], axis=1)
     z = grown.churn.score(inputs, btyd.probability, threads=1)
-    target = float(
-        np.clip(expit(btyd.probability).mean() * np.exp(level.buyers), 1e-4, 0.995)
-    )
+    chance, forecast = expit(btyd.probability), expit(btyd.probability) * np.exp(btyd.spend)
+    target = float(np.clip(chance.mean() * np.exp(level.buyers), 1e-4, 0.995))
     shift = _root(lambda k: float(expit(z + k).mean() - target))
     spend = np.exp(grown.spend.score(inputs, btyd.spend, threads=1))
-    forecast = (expit(btyd.probability) * np.exp(btyd.spend)).sum() * np.exp(
-        level.value
-    )
-    scale = float(np.log(forecast / (expit(z + shift) * spend).sum()))
-    return replace(
-        grown, churn=_shifted(grown.churn, shift), spend=_shifted(grown.spend, scale)
-    )
+    total = float(forecast.sum() * np.exp(level.value))
+    scale = float(np.log(total / (expit(z + shift) * spend).sum()))
+    return replace(grown, churn=_shifted(grown.churn, shift), spend=_shifted(grown.spend, scale))
 
 
 def _shifted(part: Part, by: float) -> Part:
     return replace(part, blend=replace(part.blend, level=part.blend.level + by))
 
 
-def _inputs_now(
-    matrix: FeatureMatrix, features: Sequence[str], btyd: BtydScores
-) -> tuple[FloatArray, BtydScores]:
-    known = matrix.values[:, [matrix.names.index(name) for name in features]]
-    return np.concatenate([known, btyd.inputs], axis=1), btyd
-
-
-def _per_cutoff(
-    cutoff: IntArray, constant_of: Callable[[IntArray], float]
-) -> FloatArray:
+def _per_cutoff(cutoff: IntArray, constant_of: Callable[[IntArray], float]) -> FloatArray:
     """Level of each cut-off relative to the buy-till-you-die forecast, mean 0, so that trees learn who, not when."""
     constants = np.zeros(int(cutoff.max()) + 1)
     present = np.unique(cutoff)
     for place in present:
         constants[place] = constant_of(np.flatnonzero(cutoff == place))
-    return (constants - constants[present].mean())[cutoff]
+    return np.asarray(constants - constants[present].mean(), dtype=np.float64)[cutoff]
 
 
 def _logit_of_mean(values: FloatArray) -> float:
@@ -314,9 +277,7 @@ def grow_with_folds(
             return grow(inputs, target, start, objective, names, seed)
         kept, held_out = folds != fold, folds == fold
         trees = grow(inputs[kept], target[kept], start[kept], objective, names, seed)
-        scores[held_out] = trees.predict(
-            inputs[held_out], raw_score=True, num_threads=1
-        )
+        scores[held_out] = trees.predict(inputs[held_out], raw_score=True, num_threads=1)
         return trees
 
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
@@ -333,13 +294,9 @@ def grow(
     seed: int,
 ) -> lgb.Booster:
     """Grow the trees of one model from given starting scores, which `predict` does not add again."""
-    leaf = {
-        "min_data_in_leaf": max(5, min(TREES["min_data_in_leaf"], len(target) // 20))
-    }
+    leaf = {"min_data_in_leaf": max(5, min(TREES["min_data_in_leaf"], len(target) // 20))}
     settings = {**TREES, **leaf, "objective": objective, "seed": seed}
-    data = lgb.Dataset(
-        inputs, target, init_score=start, feature_name=list(names), params=settings
-    )
+    data = lgb.Dataset(inputs, target, init_score=start, feature_name=list(names), params=settings)
     return lgb.train(settings, data, N_TREES)
 
 

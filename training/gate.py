@@ -44,9 +44,7 @@ def _beats_carry_forward(ours: float | None, theirs: float | None) -> Verdict:
 def _not_worse_than_btyd(case: Case) -> Verdict:
     difference = case.differences[BGNBD_GAMMA_GAMMA].get("normalized_gini")
     if difference is None:
-        return Verdict(
-            False, "normalised Gini cannot be compared with BG/NBD + Gamma-Gamma"
-        )
+        return Verdict(False, "normalised Gini cannot be compared with BG/NBD + Gamma-Gamma")
     return Verdict(
         difference.upper >= 0.0,
         f"normalised Gini less that of BG/NBD + Gamma-Gamma is {difference.estimate:+.3f} "
@@ -56,9 +54,5 @@ def _not_worse_than_btyd(case: Case) -> Verdict:
 
 def _total_holds(bias: float | None) -> Verdict:
     if bias is None:
-        return Verdict(
-            False, "total bias is undefined: nothing was spent in the held-out window"
-        )
-    return Verdict(
-        abs(bias) <= MAX_BIAS, f"total bias {bias:+.1%} must lie within ±{MAX_BIAS:.0%}"
-    )
+        return Verdict(False, "total bias is undefined: nothing was spent in the held-out window")
+    return Verdict(abs(bias) <= MAX_BIAS, f"total bias {bias:+.1%} must lie within ±{MAX_BIAS:.0%}")

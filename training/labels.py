@@ -37,9 +37,7 @@ class Labels:
         return self.n_orders > 0
 
 
-def label_window(
-    log: OrderLog, customers: IntArray, as_of: int, horizon_days: int
-) -> Labels:
+def label_window(log: OrderLog, customers: IntArray, as_of: int, horizon_days: int) -> Labels:
     """Look ahead for the customers at the given positions of the log.
 
     Raises

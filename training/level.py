@@ -75,20 +75,14 @@ def forecast_level(
 ) -> Level:
     """Forecast the level as of a moment from the cut-offs whose windows ended by then."""
     rows = [_ratios(snapshots, log, cutoff, horizon_days) for cutoff in sorted(cutoffs)]
-    table = np.array(
-        [row for row in rows if row is not None], dtype=np.float64
-    ).reshape(-1, 6)
+    table = np.array([row for row in rows if row is not None], dtype=np.float64).reshape(-1, 6)
     buyers = LevelHistory(table[:, 0], table[:, 1], table[:, 2], table[:, 3])
     value = LevelHistory(table[:, 0], table[:, 1], table[:, 4], table[:, 5])
     today = as_of / DAY_US
-    return Level(
-        forecast(buyers, today, horizon_days), forecast(value, today, horizon_days)
-    )
+    return Level(forecast(buyers, today, horizon_days), forecast(value, today, horizon_days))
 
 
-def _ratios(
-    snapshots: Snapshots, log: OrderLog, cutoff: int, horizon_days: int
-) -> tuple[float, ...] | None:
+def _ratios(snapshots: Snapshots, log: OrderLog, cutoff: int, horizon_days: int) -> tuple[float, ...] | None:
     history = (cutoff - log.first_at) / DAY_US
     if history < _MIN_HISTORY_DAYS:
         return None
@@ -121,34 +115,18 @@ def forecast(past: LevelHistory, today: float, horizon_days: int) -> float:
         np.abs(today - past.day),
     )
     young = (0.3 * np.exp(-(past.history_days - _MIN_HISTORY_DAYS) / 60.0)) ** 2
-    noise = np.outer(past.noise, past.noise) * _overlap(apart, horizon_days) + np.diag(
-        1e-4 + young
-    )
+    noise = np.outer(past.noise, past.noise) * _overlap(apart, horizon_days) + np.diag(1e-4 + young)
     evidence, means = [], []
-    for constant, season, shock, memory in product(
-        _CONSTANT, _SEASON, _SHOCK, _SEASON_MEMORY_YEARS
-    ):
-        between = (
-            constant**2
-            + season**2 * _yearly(apart, memory)
-            + shock**2 * _overlap(apart, horizon_days)
-        )
-        towards = (
-            constant**2
-            + season**2 * _yearly(ahead, memory)
-            + shock**2 * _overlap(ahead, horizon_days)
-        )
+    for constant, season, shock, memory in product(_CONSTANT, _SEASON, _SHOCK, _SEASON_MEMORY_YEARS):
+        between = constant**2 + season**2 * _yearly(apart, memory) + shock**2 * _overlap(apart, horizon_days)
+        towards = constant**2 + season**2 * _yearly(ahead, memory) + shock**2 * _overlap(ahead, horizon_days)
         root = np.linalg.cholesky(between + noise + 1e-6 * np.eye(len(apart)))
         whitened = np.linalg.solve(root, past.log_ratio)
         prior = sum(
             (np.log(sd / centre) / spread) ** 2
-            for sd, (centre, spread) in zip(
-                (constant, season, shock), _PRIORS, strict=True
-            )
+            for sd, (centre, spread) in zip((constant, season, shock), _PRIORS, strict=True)
         )
-        evidence.append(
-            -0.5 * (whitened @ whitened + prior) - np.log(np.diag(root)).sum()
-        )
+        evidence.append(-0.5 * (whitened @ whitened + prior) - np.log(np.diag(root)).sum())
         means.append(np.linalg.solve(root, towards) @ whitened)
     weights = np.exp(np.array(evidence) - max(evidence))
     return float(np.clip(np.average(means, weights=weights), -_CLIP, _CLIP))

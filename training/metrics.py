@@ -32,7 +32,7 @@ class Ranking:
 
     def tied(self, weights: FloatArray) -> FloatArray:
         """Weight of the rows that tie with each row, itself included, shape (n,)."""
-        return np.bincount(self._group, weights=weights)[self._group]
+        return np.asarray(np.bincount(self._group, weights=weights)[self._group], dtype=np.float64)
 
     def tie_mean(self, values: FloatArray) -> FloatArray:
         """Mean of another column over the rows that tie here, shape (n,)."""
@@ -89,9 +89,7 @@ def spearman(s: Scored, weights: FloatArray) -> float | None:
 
 def _gini(actual: FloatArray, middle: FloatArray, weights: FloatArray) -> float:
     total = (weights * actual).sum()
-    return float(
-        2.0 * (weights * actual * middle).sum() / (weights.sum() * total) - 1.0
-    )
+    return float(2.0 * (weights * actual * middle).sum() / (weights.sum() * total) - 1.0)
 
 
 def normalized_gini(s: Scored, weights: FloatArray) -> float | None:
@@ -99,9 +97,7 @@ def normalized_gini(s: Scored, weights: FloatArray) -> float | None:
     if not (weights * s.actual).sum() > 0:
         return None
     best = _gini(s.actual, s.by_actual.middle(weights), weights)
-    return (
-        _gini(s.actual, s.by_clv.middle(weights), weights) / best if best > 0 else None
-    )
+    return _gini(s.actual, s.by_clv.middle(weights), weights) / best if best > 0 else None
 
 
 def auc(s: Scored, weights: FloatArray) -> float | None:
@@ -110,9 +106,7 @@ def auc(s: Scored, weights: FloatArray) -> float | None:
     n_bought, n_not = bought.sum(), weights.sum() - bought.sum()
     if n_bought == 0 or n_not == 0:
         return None
-    above = (
-        bought * s.by_probability.middle(weights)
-    ).sum() - n_bought * n_bought / 2.0
+    above = (bought * s.by_probability.middle(weights)).sum() - n_bought * n_bought / 2.0
     return float(above / (n_bought * n_not))
 
 
@@ -131,9 +125,7 @@ def level_adjusted_mae(s: Scored, weights: FloatArray) -> float | None:
     predicted, actual = (weights * s.clv).sum(), (weights * s.actual).sum()
     if not predicted > 0:
         return None
-    return float(
-        np.average(np.abs(s.clv * (actual / predicted) - s.actual), weights=weights)
-    )
+    return float(np.average(np.abs(s.clv * (actual / predicted) - s.actual), weights=weights))
 
 
 def rmse(s: Scored, weights: FloatArray) -> float | None:
@@ -144,9 +136,7 @@ def rmse(s: Scored, weights: FloatArray) -> float | None:
 def wape(s: Scored, weights: FloatArray) -> float | None:
     """Sum of absolute errors over the sum of actual value."""
     total = (weights * s.actual).sum()
-    return (
-        float((weights * np.abs(s.clv - s.actual)).sum() / total) if total > 0 else None
-    )
+    return float((weights * np.abs(s.clv - s.actual)).sum() / total) if total > 0 else None
 
 
 def bias(s: Scored, weights: FloatArray) -> float | None:
@@ -162,9 +152,7 @@ def capture(s: Scored, weights: FloatArray, share: float) -> float | None:
         return None
     tied = s.by_clv.tied(weights)
     above = s.by_clv.middle(weights) + tied / 2.0 - weights.sum() * (1.0 - share)
-    inside = np.clip(
-        np.divide(above, tied, out=np.zeros(len(tied)), where=tied > 0), 0.0, 1.0
-    )
+    inside = np.clip(np.divide(above, tied, out=np.zeros(len(tied)), where=tied > 0), 0.0, 1.0)
     return float((weights * s.actual * inside).sum() / total)
 
 
@@ -198,19 +186,13 @@ def deciles(s: Scored) -> list[Decile]:
         strict=True,
     )
     return [
-        Decile(place + 1, len(p), float(p.mean()), float(y.mean()))
-        for place, (p, y) in enumerate(groups)
-        if len(p)
+        Decile(place + 1, len(p), float(p.mean()), float(y.mean())) for place, (p, y) in enumerate(groups) if len(p)
     ]
 
 
 def decile_mape(s: Scored) -> float | None:
     """Mean over deciles of |mean predicted - mean actual| / mean actual; deciles without value are left out."""
-    errors = [
-        abs(d.mean_predicted - d.mean_actual) / d.mean_actual
-        for d in deciles(s)
-        if d.mean_actual > 0
-    ]
+    errors = [abs(d.mean_predicted - d.mean_actual) / d.mean_actual for d in deciles(s) if d.mean_actual > 0]
     return float(np.mean(errors)) if errors else None
 
 
@@ -281,16 +263,10 @@ def paired_differences(
             if difference is not None:
                 draws[name].append(difference)
     edges = [(1 - level) / 2, (1 + level) / 2]
-    return {
-        name: found
-        for name in COMPARED
-        if (found := _summary(name, ours, theirs, draws[name], edges))
-    }
+    return {name: found for name in COMPARED if (found := _summary(name, ours, theirs, draws[name], edges))}
 
 
-def _difference(
-    name: str, ours: Scored, theirs: Scored, weights: FloatArray
-) -> float | None:
+def _difference(name: str, ours: Scored, theirs: Scored, weights: FloatArray) -> float | None:
     mine, other = METRICS[name](ours, weights), METRICS[name](theirs, weights)
     return None if mine is None or other is None else mine - other
 

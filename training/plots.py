@@ -68,9 +68,7 @@ def calibration(case: Case) -> Figure:
 
 def gain_curve(case: Case) -> Figure:
     """Draw the share of the actual value held by the best customers, by each model's order."""
-    figure, axes = _axes(
-        "Who holds the value", "share of customers, best first", "share of actual value"
-    )
+    figure, axes = _axes("Who holds the value", "share of customers, best first", "share of actual value")
     for name, answered in case.models.items():
         scored = answered.scored
         order = np.argsort(-scored.clv, kind="stable")
@@ -123,9 +121,7 @@ def importance(model: ClvModel, horizon_days: int, shown: int = 12) -> Figure:
     ):
         gain = trees.feature_importance("gain")
         best = np.argsort(gain)[-shown:]
-        axes.barh(
-            names[best], gain[best] / max(float(gain.sum()), 1e-12), color=_COLOURS[CLV]
-        )
+        axes.barh(names[best], gain[best] / max(float(gain.sum()), 1e-12), color=_COLOURS[CLV])
         axes.set(title=f"What {title} looks at", xlabel="share of gain")
         axes.spines[["top", "right"]].set_visible(False)
     return figure

@@ -27,9 +27,7 @@ def fit_prior(log: OrderLog, as_of: int, horizons: Sequence[int]) -> Prior:
     return Prior(probability, orders, clv)
 
 
-def _horizon(
-    events: Events, first_at: np.ndarray, as_of: int, days: int
-) -> tuple[float, float, float]:
+def _horizon(events: Events, first_at: np.ndarray, as_of: int, days: int) -> tuple[float, float, float]:
     end = first_at + days * DAY_US
     matured = np.isfinite(first_at) & (end <= as_of)
     if not matured.any():

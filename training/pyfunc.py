@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from mlflow.models import set_model
-from mlflow.pyfunc import PythonModel, PythonModelContext
+from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 from features.matrix import FeatureMatrix
 from model.bundle import Bundle, load_bundle
 
 
-class ClvPyfunc(PythonModel):  # type: ignore[misc]  # mlflow's class is untyped
+class ClvPyfunc(PythonModel):
     """Frame of features → frame of predictions."""
 
     bundle: Bundle
@@ -29,16 +29,14 @@ class ClvPyfunc(PythonModel):  # type: ignore[misc]  # mlflow's class is untyped
 
     def predict(
         self,
-        context: PythonModelContext,
+        context: PythonModelContext,  # noqa: ARG002  mlflow passes it
         model_input: pd.DataFrame,
         params: dict[str, Any] | None = None,
     ) -> pd.DataFrame:
         """Columns purchase_probability, predicted_number_of_orders, predicted_clv; the input's index."""
         model = self.bundle.model
         values = np.ascontiguousarray(model_input.to_numpy(dtype=np.float64))
-        matrix = FeatureMatrix(
-            0, tuple(model_input.columns), np.arange(len(values)), values
-        )
+        matrix = FeatureMatrix(0, tuple(model_input.columns), np.arange(len(values)), values)
         answers = model.predict(matrix)
         horizon = int((params or {}).get("horizon_days", 0)) or model.horizons[0]
         place = answers.place(horizon)

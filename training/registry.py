@@ -22,7 +22,7 @@ import pandas as pd
 from mlflow.entities import RunStatus
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
-from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
+from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
 
 from features.catalogue import CATALOGUE
 from features.errors import GateError, RegistryError
@@ -86,18 +86,14 @@ class Registry:
         with reachable(self.uri):
             client = self.client()
             self._experiment(client)
-            with mlflow.start_run(
-                run_name=f"{name} {trained.provenance.trained_on[:10]}"
-            ):
+            with mlflow.start_run(run_name=f"{name} {trained.provenance.trained_on[:10]}"):
                 try:
                     _log_run(trained, intake)
                     uri = _log_model(trained)
                 except KeyboardInterrupt:
                     mlflow.end_run(RunStatus.to_string(RunStatus.KILLED))
                     raise
-            version = str(
-                mlflow.register_model(uri, name, tags=_version_tags(trained)).version
-            )
+            version = str(mlflow.register_model(uri, name, tags=_version_tags(trained)).version)
             client.set_registered_model_alias(name, CHALLENGER, version)
             return version
 
@@ -114,17 +110,13 @@ class Registry:
             aliases = self._aliases(client, name)
             chosen = version or aliases.get(CHALLENGER)
             if chosen is None:
-                raise RegistryError(
-                    f"{name!r} has no challenger. Train one: clv train ORDERS --name {name}."
-                )
+                raise RegistryError(f"{name!r} has no challenger. Train one: clv train ORDERS --name {name}.")
             candidate = client.get_model_version(name, chosen)
             verdicts = json.loads(candidate.tags.get(GATE_TAG, "[]"))
             failed = [verdict["text"] for verdict in verdicts if not verdict["holds"]]
             if failed or not verdicts:
                 why = "; ".join(failed) or "it carries no gate result"
-                raise GateError(
-                    f"Version {chosen} of {name!r} is not promoted: {why}. The champion stays."
-                )
+                raise GateError(f"Version {chosen} of {name!r} is not promoted: {why}. The champion stays.")
             former = aliases.get(CHAMPION)
             if former is not None and former != chosen:
                 client.set_registered_model_alias(name, PREVIOUS, former)
@@ -137,9 +129,7 @@ class Registry:
             client = self.client()
             aliases = self._aliases(client, name)
             if CHAMPION not in aliases or PREVIOUS not in aliases:
-                raise RegistryError(
-                    f"{name!r} has no previous champion to go back to: it was promoted at most once."
-                )
+                raise RegistryError(f"{name!r} has no previous champion to go back to: it was promoted at most once.")
             client.set_registered_model_alias(name, CHAMPION, aliases[PREVIOUS])
             client.set_registered_model_alias(name, PREVIOUS, aliases[CHAMPION])
             return aliases[PREVIOUS], aliases[CHAMPION]
@@ -153,16 +143,12 @@ class Registry:
         models = {model.name: model for model in client.search_registered_models()}
         if name not in models:
             known = ", ".join(sorted(models)) or "none yet"
-            raise RegistryError(
-                f"No model is registered as {name!r}. Registered: {known}."
-            )
+            raise RegistryError(f"No model is registered as {name!r}. Registered: {known}.")
         return {alias: str(version) for alias, version in models[name].aliases.items()}
 
 
 def _version_tags(trained: Trained) -> dict[str, str]:
-    verdicts = [
-        {"holds": verdict.holds, "text": verdict.text} for verdict in trained.verdicts
-    ]
+    verdicts = [{"holds": verdict.holds, "text": verdict.text} for verdict in trained.verdicts]
     return {
         GATE_TAG: json.dumps(verdicts),
         "clv.trained_on": trained.provenance.trained_on,
@@ -200,20 +186,9 @@ def _log_run(trained: Trained, intake: Intake) -> None:
     mlflow.log_dict(intake.rejected_by_rule, "rejected_by_rule.json")
     for case in trained.cases:
         for model, answered in case.models.items():
-            known = {
-                metric: value
-                for metric, value in answered.metrics.items()
-                if value is not None
-            }
-            mlflow.log_metrics(
-                {
-                    f"{model}.{metric}.{case.horizon_days}d": value
-                    for metric, value in known.items()
-                }
-            )
-    mlflow.log_dict(
-        {"cutoffs": [case.document() for case in trained.cases]}, "held_out.json"
-    )
+            known = {metric: value for metric, value in answered.metrics.items() if value is not None}
+            mlflow.log_metrics({f"{model}.{metric}.{case.horizon_days}d": value for metric, value in known.items()})
+    mlflow.log_dict({"cutoffs": [case.document() for case in trained.cases]}, "held_out.json")
     for case in trained.cases:
         for file, figure in plots(case, trained.model).items():
             mlflow.log_figure(figure, f"plots/{file}.png")
@@ -225,9 +200,7 @@ def _log_model(trained: Trained) -> str:
         tempfile.TemporaryDirectory(prefix="clv-bundle-") as folder,
         warnings.catch_warnings(),
     ):
-        warnings.simplefilter(
-            "ignore"
-        )  # mlflow's own deprecations are not the user's business
+        warnings.simplefilter("ignore")  # mlflow's own deprecations are not the user's business
         bundle = Path(folder) / "bundle"
         save_bundle(bundle, trained.model, trained.provenance)
         logging.getLogger("mlflow").setLevel(logging.ERROR)
@@ -244,13 +217,12 @@ def _log_model(trained: Trained) -> str:
 
 def signature() -> ModelSignature:
     """All catalogue features, optional doubles, to three doubles; the horizon is a parameter."""
-    inputs = [
-        ColSpec(DataType.double, name, required=False) for name in CATALOGUE.names
-    ]
-    outputs = ("purchase_probability", "predicted_number_of_orders", "predicted_clv")
+    inputs: list[ColSpec | TensorSpec] = [ColSpec(DataType.double, name, required=False) for name in CATALOGUE.names]
+    names = ("purchase_probability", "predicted_number_of_orders", "predicted_clv")
+    outputs: list[ColSpec | TensorSpec] = [ColSpec(DataType.double, name) for name in names]
     return ModelSignature(
         Schema(inputs),
-        Schema([ColSpec(DataType.double, name) for name in outputs]),
+        Schema(outputs),
         ParamSchema([ParamSpec("horizon_days", DataType.long, 0)]),
     )
 

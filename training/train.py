@@ -80,17 +80,12 @@ def train(
     """
     past = before(log, as_of)
     if not past.n_rows:
-        raise TrainingError(
-            f"No order lies before {isoformat(as_of)}: nothing to train on."
-        )
+        raise TrainingError(f"No order lies before {isoformat(as_of)}: nothing to train on.")
     chosen, dropped = checked_horizons(past, as_of, horizons)
     told = progress or Progress()
     end, known = min(as_of, past.complete_until), Snapshots(past)
     cases = tuple(
-        run_case(
-            past, end - days * DAY_US, days, seed=seed, progress=told, snapshots=known
-        )
-        for days in chosen
+        run_case(past, end - days * DAY_US, days, seed=seed, progress=told, snapshots=known) for days in chosen
     )
     model = fit(past, as_of, chosen, seed=seed, progress=told, snapshots=known)
     provenance = Provenance(

@@ -5,12 +5,26 @@ regenerate `docs/features.md` with `make docs`. Definitions are pure: no I/O, cl
 """
 
 from features.definitions import (
-    rfm as rfm,  # isort: skip
-    spend as spend,  # isort: skip
-    windows as windows,  # isort: skip
-    cadence as cadence,  # isort: skip
-    trend as trend,  # isort: skip
     basket as basket,  # isort: skip
+)
+from features.definitions import (
+    cadence as cadence,  # isort: skip
+)
+from features.definitions import (
     calendar as calendar,  # isort: skip
+)
+from features.definitions import (
     first_order as first_order,  # isort: skip
+)
+from features.definitions import (
+    rfm as rfm,  # isort: skip
+)
+from features.definitions import (
+    spend as spend,  # isort: skip
+)
+from features.definitions import (
+    trend as trend,  # isort: skip
+)
+from features.definitions import (
+    windows as windows,  # isort: skip
 )

@@ -23,9 +23,7 @@ def _products(o: Purchases) -> FloatArray:
     return o.items.n_distinct(o.items.codes("product_id"))
 
 
-@feature(
-    "products_per_order", "products", null="no product_id column", needs=("product_id",)
-)
+@feature("products_per_order", "products", null="no product_id column", needs=("product_id",))
 def _products_per_order(o: Purchases) -> FloatArray:
     """Distinct products bought per order."""
     return ratio(o["n_products"], o["frequency"])
@@ -43,9 +41,7 @@ def _categories(o: Purchases) -> FloatArray:
     return o.items.n_distinct(o.items.codes("category"))
 
 
-@feature(
-    "n_channels", "channels", dtype="int", null="no channel column", needs=("channel",)
-)
+@feature("n_channels", "channels", dtype="int", null="no channel column", needs=("channel",))
 def _channels(o: Purchases) -> FloatArray:
     """Distinct channels ordered through."""
     return o.n_distinct(o.channel)

@@ -47,9 +47,7 @@ def _weekend(o: Purchases) -> FloatArray:
     return o.first(o.weekday >= 5)
 
 
-@feature(
-    "first_quantity", "pieces", low=None, null="no quantity column", needs=("quantity",)
-)
+@feature("first_quantity", "pieces", low=None, null="no quantity column", needs=("quantity",))
 def _quantity(o: Purchases) -> FloatArray:
     """Pieces in the first order."""
     return o.first(o.quantity)
