@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
+from rich import box
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -27,16 +28,14 @@ STDERR: Final = Console(stderr=True, highlight=False)
 STDOUT: Final = Console(highlight=False)
 
 _COLUMNS: Final = {
-    "spearman": "{:.3f}",
-    "normalized_gini": "{:.3f}",
-    "auc": "{:.3f}",
-    "brier": "{:.3f}",
-    "mae": "{:.2f}",
-    "rmse": "{:.2f}",
-    "bias": "{:+.1%}",
-    "decile_mape": "{:.2f}",
-    "top10_capture": "{:.1%}",
-    "seconds": "{:.1f}",
+    "spearman": ("Spearman", "{:.3f}"),
+    "normalized_gini": ("Gini", "{:.3f}"),
+    "auc": ("AUC", "{:.3f}"),
+    "mae": ("MAE", "{:.2f}"),
+    "rmse": ("RMSE", "{:.2f}"),
+    "bias": ("bias", "{:+.1%}"),
+    "top10_capture": ("top 10 %", "{:.1%}"),
+    "seconds": ("s", "{:.1f}"),
 }
 
 
@@ -87,9 +86,10 @@ def print_cases(cases: Sequence[Case]) -> None:
         document = case.document()
         title = f"{case.horizon_days} days from {document['as_of'][:10]} · {document['n_customers']:,} customers"
         title += f" · actual total {document['actual_total']:,.2f}"
-        table = Table(title=title, title_justify="left")
-        for heading in ("model", *_COLUMNS):
-            table.add_column(heading, justify="left" if heading == "model" else "right")
+        table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        table.add_column("model", no_wrap=True)
+        for heading, _ in _COLUMNS.values():
+            table.add_column(heading, justify="right", no_wrap=True)
         for name, values in document["models"].items():
             table.add_row(name, *(_shown(values, column) for column in _COLUMNS))
         STDOUT.print(table)
@@ -105,4 +105,4 @@ def print_cases(cases: Sequence[Case]) -> None:
 
 def _shown(values: Mapping[str, float | None], column: str) -> str:
     value = values[column]
-    return "–" if value is None else _COLUMNS[column].format(value)
+    return "–" if value is None else _COLUMNS[column][1].format(value)

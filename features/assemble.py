@@ -44,6 +44,8 @@ class Codes:
         """Codes of some rows renumbered by the order of their texts; nulls stay -1 and come first."""
         codes = self.codes[rows]
         present = np.unique(codes[codes >= 0])
+        if not len(present):
+            return codes
         rank = np.full(len(self.values), -1, dtype=np.int64)
         rank[present[np.argsort(self.values[present], kind="stable")]] = np.arange(len(present))
         return np.where(codes >= 0, rank[codes], -1)
@@ -219,7 +221,7 @@ def _repeated(
 ) -> BoolArray:
     """Mark rows of repeated order ids (or, when asked, repeated lines); writes their rule into `broken`."""
     dropped = np.zeros(len(rows), dtype=np.bool_)
-    if ORDER_ID not in orders.texts:
+    if ORDER_ID not in orders.texts or not len(orders.texts[ORDER_ID].values):
         return dropped
     order_id = orders.texts[ORDER_ID].codes[rows]
     if orders.has_line_items:

@@ -13,7 +13,9 @@ All features speak of a moment `as_of` and see only rows with `ordered_at < as_o
 with a positive value (line items of one order id are summed first); a *refund* is one with a negative value, at
 its own time. *Net* takes refunds off. Ages are whole days, floor((as_of - ordered_at) / 86 400 s); windows
 [as_of - w, as_of) are cut on microseconds; gaps keep fractions of days. Calendar days, weekdays, hours and months
-are those of the business time zone. A feature that needs a column which the log lacks is null for everyone.
+are those of the business time zone. Within an order, a null quantity or discount counts as 0. Orders at one
+instant stand in the order of their order ids (none first), then amounts, then the other columns by name, texts
+before numbers, nulls first. A feature that needs a column which the log lacks is null for everyone.
 Customers without an order before `as_of` have no row.
 
 | group | feature | type | unit | range | null means | definition |

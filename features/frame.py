@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,8 +23,17 @@ def orders_from_frame(orders: pd.DataFrame, options: ReadOptions | None = None, 
     """Validate a frame of orders; the index is ignored. See `features.reading.read_orders`."""
     settings = options or ReadOptions()
     columns = resolve([str(name) for name in orders.columns], settings.mapping)
-    table = pa.table({name: pa.Array.from_pandas(orders[column]) for name, column in columns.items()})
+    table = pa.table({name: _array(orders[column]) for name, column in columns.items()})
     return validate(RawOrders(table, np.arange(1, len(orders) + 1), {}), settings, now)
+
+
+def _array(column: pd.Series[Any]) -> pa.Array:
+    if isinstance(column.dtype, pd.DatetimeTZDtype):  # pandas warns when arrow takes zoned values itself
+        naive = pa.Array.from_pandas(column.dt.tz_convert("UTC").dt.tz_localize(None))
+        return naive.cast(pa.timestamp(naive.type.unit, tz="UTC"))
+    if column.dtype == object and not len(column):
+        return pa.array([], pa.string())
+    return pa.Array.from_pandas(column)
 
 
 def build_features(

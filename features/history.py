@@ -59,8 +59,13 @@ class Events(Segments):
             self._first_rows = np.flatnonzero(opens)
             super().__init__(self._rows.select(opens).lengths)
             event_at = log.ordered_at if log.event_at is None else log.event_at
-            self.amount, self.at = self._summed(log.amount), event_at[self._first_rows]
+            self.amount, self.at = self._netted(log.amount), event_at[self._first_rows]
         self.items = Items(self._rows, log.optional, log.amount > 0.0)
+
+    def _netted(self, rows: FloatArray) -> FloatArray:
+        """Sum the lines of each event; what is left of lines that cancel out is rounding, and becomes 0."""
+        total = self._summed(rows)
+        return np.where(np.abs(total) <= 1e-12 * self._summed(np.abs(rows)), 0.0, total)
 
     def _summed(self, rows: FloatArray) -> FloatArray:
         if self._first_rows is None:

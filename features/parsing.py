@@ -85,7 +85,10 @@ def numbers(column: pa.ChunkedArray, name: str, options: ReadOptions) -> tuple[F
     """
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-        values = column.cast(kind).cast(pa.float64(), safe=False)
+        plain = column.cast(kind)
+        if pa.types.is_decimal(kind):  # by way of its text, the nearest double: 3.30 is 3.3
+            plain = plain.cast(pa.string())
+        values = plain.cast(pa.float64(), safe=False)
         return np.asarray(values.to_numpy().astype(np.float64)), np.empty(0, dtype=np.int64)
     if pa.types.is_null(kind):
         return np.full(len(column), np.nan), np.empty(0, dtype=np.int64)
@@ -117,7 +120,7 @@ def _is_binary(kind: pa.DataType) -> bool:
 
 
 def _encoded(column: pa.ChunkedArray) -> pa.DictionaryArray:
-    if pa.types.is_string_view(column.type):
+    if pa.types.is_string_view(column.type) or pa.types.is_null(column.type):
         column = column.cast(pa.large_string())
     if not pa.types.is_dictionary(column.type):
         column = column.dictionary_encode()

@@ -63,12 +63,10 @@ class Answers:
     def null_reasons(self) -> list[dict[str, str]]:
         """Per customer, the fields that are null and why; customers alike share one dict."""
         unordered = ~self.known
-        value: AnyArray = np.isnan(self.predictions.average_order_value).any(axis=1)
-        nulls: dict[str, AnyArray] = {field: np.isnan(column) for field, column in self.facts.items()}
-        nulls |= {
-            "p_alive": np.isnan(self.predictions.p_alive),
-            "predicted_average_order_value": value,
-        }
+        valueless = np.asarray(np.isnan(self.predictions.average_order_value)).any(axis=1)
+        nulls: dict[str, AnyArray] = {field: np.asarray(np.isnan(column)) for field, column in self.facts.items()}
+        nulls["p_alive"] = np.asarray(np.isnan(self.predictions.p_alive))
+        nulls["predicted_average_order_value"] = np.asarray(valueless)
         patterns = sum(mask.astype(np.int64) << place for place, mask in enumerate(nulls.values())) * 2 + unordered
         known: dict[int, dict[str, str]] = {}
         return [known.setdefault(code, _reasons(code, list(nulls))) for code in np.asarray(patterns).tolist()]

@@ -6,7 +6,7 @@ worth a hundred-thousandth of one customer) and for customers with thousands of 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from scipy.optimize import minimize
@@ -30,7 +30,9 @@ def fit_btyd(of: Summary, start: Btyd | None = None) -> Btyd:
 
 
 def fit_bg_nbd(of: Summary, start: BgNbd | None = None) -> BgNbd:
-    """Fit (r, alpha, a, b), alpha in days: eq. (6) of Fader, Hardie & Lee (2005)."""
+    """Fit (r, alpha, a, b), alpha in days: eq. (6) of Fader, Hardie & Lee (2005); neutral without customers."""
+    if not len(of.repeats):
+        return BgNbd(1.0, 30.0, 1.0, 1.0)
     rows, weights = np.unique(np.stack([of.repeats, of.last_days, of.tenure_days]), axis=1, return_counts=True)
     x, last, tenure = rows[0], rows[1] / _DAYS_PER_WEEK, rows[2] / _DAYS_PER_WEEK
 
@@ -38,7 +40,7 @@ def fit_bg_nbd(of: Summary, start: BgNbd | None = None) -> BgNbd:
         return _bg_nbd_loss(theta, x, last, tenure, weights.astype(np.float64))
 
     first = np.log([start.r, start.alpha / _DAYS_PER_WEEK, start.a, start.b]) if start else np.log([0.5, 5.0, 1.0, 2.0])
-    r, alpha, a, b = np.exp(_minimum(loss, first))
+    r, alpha, a, b = np.exp(_minimum(loss, first, (9.0, 9.0, 4.0, 4.0)))  # above e^4 a Beta is a point
     return BgNbd(float(r), float(alpha * _DAYS_PER_WEEK), float(a), float(b))
 
 
@@ -86,7 +88,7 @@ def fit_gamma_gamma(x: FloatArray, mean: FloatArray, start: GammaGamma | None = 
         return _gamma_gamma_loss(theta, x, mean / scale)
 
     first = np.log([start.p, start.q - 1.0, start.v / scale]) if start else np.log([4.0, 3.0, 1.0])
-    p, q_less_1, v = np.exp(_minimum(loss, first))
+    p, q_less_1, v = np.exp(_minimum(loss, first, (9.0, 9.0, 9.0)))
     return GammaGamma(float(p), float(1.0 + q_less_1), float(v * scale))
 
 
@@ -105,15 +107,17 @@ def _gamma_gamma_loss(theta: FloatArray, x: FloatArray, mean: FloatArray) -> tup
     return float(value / len(x)), gradient / len(x)
 
 
-def _minimum(loss: Callable[[FloatArray], tuple[float, FloatArray]], first: FloatArray) -> FloatArray:
-    """L-BFGS in the box exp(±9), where every term of the likelihoods is finite."""
-    bounded = np.clip(first, -9.0, 9.0)
+def _minimum(
+    loss: Callable[[FloatArray], tuple[float, FloatArray]], first: FloatArray, highest: Sequence[float]
+) -> FloatArray:
+    """L-BFGS in a box of log parameters where every term of the likelihoods is finite."""
+    bounds = [(-9.0, high) for high in highest]
     found = minimize(
         loss,
-        bounded,
+        np.clip(first, -9.0, highest),
         jac=True,
         method="L-BFGS-B",
-        bounds=[(-9.0, 9.0)] * len(first),
+        bounds=bounds,
         options={"ftol": 1e-10, "gtol": 1e-6},
     )
     return np.asarray(found.x)

@@ -69,6 +69,7 @@ class Registry:
 
     def client(self) -> mlflow.MlflowClient:
         """Client of this registry."""
+        logging.getLogger("mlflow").setLevel(logging.WARNING)
         mlflow.set_tracking_uri(self.uri)
         mlflow.set_registry_uri(self.uri)
         return mlflow.MlflowClient(self.uri, self.uri)
@@ -203,7 +204,6 @@ def _log_model(trained: Trained) -> str:
         warnings.simplefilter("ignore")  # mlflow's own deprecations are not the user's business
         bundle = Path(folder) / "bundle"
         save_bundle(bundle, trained.model, trained.provenance)
-        logging.getLogger("mlflow").setLevel(logging.ERROR)
         logged = mlflow.pyfunc.log_model(
             name="model",
             python_model=str(Path(pyfunc.__file__)),

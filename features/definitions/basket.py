@@ -19,7 +19,7 @@ from features.segments import ratio
     needs=("product_id",),
 )
 def _products(o: Purchases) -> FloatArray:
-    """Distinct products bought."""
+    """Distinct products over the rows with a positive amount."""
     return o.items.n_distinct(o.items.codes("product_id"))
 
 
@@ -37,13 +37,13 @@ def _products_per_order(o: Purchases) -> FloatArray:
     needs=("category",),
 )
 def _categories(o: Purchases) -> FloatArray:
-    """Distinct categories bought from."""
+    """Distinct categories over the rows with a positive amount."""
     return o.items.n_distinct(o.items.codes("category"))
 
 
 @feature("n_channels", "channels", dtype="int", null="no channel column", needs=("channel",))
 def _channels(o: Purchases) -> FloatArray:
-    """Distinct channels ordered through."""
+    """Distinct channels over the orders, each by its first row."""
     return o.n_distinct(o.channel)
 
 
@@ -75,7 +75,7 @@ def _price(o: Purchases) -> FloatArray:
     "discount_share",
     "share",
     low=None,
-    null="no discount_amount column",
+    null="no discount_amount column, or value and discounts cancel out",
     needs=("discount_amount",),
 )
 def _discount(o: Purchases) -> FloatArray:
@@ -92,7 +92,7 @@ def _discount(o: Purchases) -> FloatArray:
     needs=("discount_amount",),
 )
 def _discounted(o: Purchases) -> FloatArray:
-    """Share of the orders with a discount."""
+    """Share of the orders whose discounts sum to more than 0."""
     return o.mean(o.discount > 0.0)
 
 
@@ -104,7 +104,7 @@ def _discounted(o: Purchases) -> FloatArray:
     needs=("coupon_code",),
 )
 def _coupon(o: Purchases) -> FloatArray:
-    """Share of the orders with a coupon."""
+    """Share of the orders with a coupon on any row."""
     return o.mean(o.has_coupon)
 
 

@@ -51,13 +51,13 @@ def _last(o: Purchases) -> FloatArray:
 
 @feature("recency_in_gaps", "ratio", null=INSTANT)
 def _recency_in_gaps(o: Purchases) -> FloatArray:
-    """Time since the last order in units of the own mean gap."""
+    """recency_days in units of the own mean gap."""
     return ratio(o["recency_days"], o["gap_mean_days"])
 
 
 @feature("recency_in_longest_gap", "ratio", null=INSTANT)
 def _recency_in_longest(o: Purchases) -> FloatArray:
-    """Time since the last order in units of the own longest gap; above 1 is new territory."""
+    """recency_days in units of the own longest gap; above 1 is new territory."""
     return ratio(o["recency_days"], o["gap_max_days"])
 
 
@@ -75,5 +75,5 @@ def _rate(o: Purchases) -> FloatArray:
 
 @feature("recency_in_tenure", "share", high=1.0, null="first order today")
 def _recency_in_tenure(o: Purchases) -> FloatArray:
-    """Time since the last order as a share of the tenure; 1 for a customer who never came back."""
+    """recency_days / tenure_days; 1 for a customer who never came back."""
     return ratio(o["recency_days"], o["tenure_days"])

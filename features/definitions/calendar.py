@@ -36,7 +36,7 @@ def _q4(o: Purchases) -> FloatArray:
 
 @feature("peak_quarter_share", "share", low=0.25, high=1.0)
 def _peak_quarter(o: Purchases) -> FloatArray:
-    """Share of the orders in the customer's busiest quarter of the year; 1 for a seasonal buyer."""
+    """Share of the orders in the busiest quarter of the year, years pooled; 1 for a seasonal buyer."""
     quarter = (o.month - 1) // 3
     per_quarter = [o.sum(quarter == place) for place in range(4)]
     return ratio(np.max(per_quarter, axis=0), o["frequency"])

@@ -35,7 +35,7 @@ def _gap(o: Purchases) -> FloatArray:
 
 @feature("late_orders_share", "share", high=1.0)
 def _late(o: Purchases) -> FloatArray:
-    """Share of the orders in the later half of the tenure."""
+    """Share of the orders whose age is less than half of tenure_days."""
     return o.mean(2.0 * o.age_days < o["tenure_days"][o.customer_of_row])
 
 

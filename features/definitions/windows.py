@@ -27,11 +27,11 @@ def _spend(o: Purchases, w: int) -> FloatArray:
 
 @feature("orders_decayed_{w}d", "orders", w=HALF_LIFE_DAYS)
 def _orders_decayed(o: Purchases, w: int) -> FloatArray:
-    """Orders, each worth half as much for every {w} days of its age."""
+    """Sum over the orders of 0.5 ** (age_days / {w})."""
     return o.sum(o.halved(w))
 
 
 @feature("spend_decayed_{w}d", "money", w=HALF_LIFE_DAYS)
 def _spend_decayed(o: Purchases, w: int) -> FloatArray:
-    """Value of the orders before refunds, halved for every {w} days of their age."""
+    """Sum over the orders of their value × 0.5 ** (age_days / {w})."""
     return o.sum(o.halved(w) * o.amount)

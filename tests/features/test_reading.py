@@ -1,0 +1,277 @@
+"""What the door lets in, sets aside, or refuses."""
+
+from __future__ import annotations
+
+import gzip
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from features.errors import OrdersError, UsageError
+from features.frame import orders_from_frame
+from features.instants import parse_instant
+from features.options import DateOrder, ReadOptions
+from features.reading import read_orders
+from features.validation import Intake
+
+NOW = parse_instant("2025-01-01")
+HEADER = "customer_id,ordered_at,amount\n"
+Write = Callable[..., str]
+
+
+def rules(intake: Intake) -> dict[str, int]:
+    assert intake.n_valid + intake.n_rejected == intake.n_read
+    return intake.rejected_by_rule
+
+
+def test_every_row_is_accounted_for_with_its_first_broken_rule(csv_of: Write) -> None:
+    path = csv_of(
+        HEADER + "a,2024-01-01,10\n,2024-01-01,10\nb,yesterday,10\nb,2024-02-30,10\nc,2024-01-01,ten\n"
+        "d,2024-01-01,inf\ne,2024-01-01,1e308\nf,2999-01-01,5\ng,1900-01-01,5\nh,2024-01-01,nan\ni,2024-01-01,\n"
+    )
+    intake = read_orders(path, now=NOW)
+    assert rules(intake) == {
+        "amount_not_finite": 2,
+        "unreadable_amount": 2,
+        "unreadable_date": 2,
+        "amount_too_large": 1,
+        "later_than_now": 1,
+        "no_customer": 1,
+    }
+    assert list(intake.log.customer_ids) == ["a", "g"]
+    assert intake.placeholder_dates == 1
+    assert intake.rejected.column("row").to_pylist() == [2, 3, 4, 5, 6, 7, 8, 10, 11]
+
+
+def test_customer_ids_are_not_mangled(csv_of: Write) -> None:
+    long, emoji = "x" * 10_000, "🛒 anna"
+    path = csv_of(HEADER + "".join(f"{name},2024-01-01,1\n" for name in ("00012", "12.0", "12", emoji, long)))
+    assert set(read_orders(path).log.customer_ids) == {"00012", "12.0", "12", emoji, long}
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+def test_any_delimiter_bom_and_gzip(tmp_path: Path, delimiter: str) -> None:
+    text = "\ufeff" + (HEADER + "a,2024-01-01,1.5\n").replace(",", delimiter)
+    path = tmp_path / "orders.csv.gz"
+    path.write_bytes(gzip.compress(text.encode()))
+    assert read_orders(str(path)).log.amount.tolist() == [1.5]
+
+
+def test_a_file_without_rows_is_refused(csv_of: Write) -> None:
+    with pytest.raises(OrdersError, match="is empty"):
+        read_orders(csv_of(""))
+    with pytest.raises(OrdersError, match="header but no orders"):
+        read_orders(csv_of(HEADER))
+
+
+def test_a_file_without_one_usable_row_is_refused(csv_of: Write) -> None:
+    with pytest.raises(OrdersError, match=r"no usable order.*no_customer 1"):
+        read_orders(csv_of(HEADER + ",2024-01-01,1\n"))
+
+
+def test_a_missing_column_is_named_and_a_mapping_proposed(csv_of: Write) -> None:
+    path = csv_of("Customer ID,InvoiceDate,Total\na,2024-01-01,1\n")
+    with pytest.raises(
+        OrdersError, match='--map customer_id="Customer ID" --map ordered_at=InvoiceDate --map amount=Total'
+    ):
+        read_orders(path)
+
+
+def test_a_row_cut_in_the_middle_is_set_aside_with_its_text(csv_of: Write) -> None:
+    intake = read_orders(csv_of(HEADER + "a,2024-01-01,1\nb,2024-01-0"))
+    assert rules(intake) == {"malformed_row": 1}
+    assert intake.rejected.to_pylist()[0]["row"] == 2
+    assert intake.rejected.to_pylist()[0]["text"] == "b,2024-01-0"
+
+
+def test_row_numbers_stay_right_behind_a_malformed_row(csv_of: Write) -> None:
+    intake = read_orders(csv_of(HEADER + "a,2024-01-01,1\nb,2024\n,2024-01-01,1\nc,2024-01-01,1\n"))
+    assert [(row["row"], row["rule"]) for row in intake.rejected.to_pylist()] == [
+        (2, "malformed_row"),
+        (3, "no_customer"),
+    ]
+
+
+def test_a_gzip_cut_short_is_refused(tmp_path: Path) -> None:
+    whole = gzip.compress((HEADER + "a,2024-01-01,1\n" * 5000).encode())
+    path = tmp_path / "orders.csv.gz"
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(OrdersError, match="cut short or damaged"):
+        read_orders(str(path))
+
+
+def test_no_such_file(tmp_path: Path) -> None:
+    with pytest.raises(OrdersError, match="no such file"):
+        read_orders(str(tmp_path / "nothing.csv"))
+
+
+def test_a_third_of_null_ids_is_counted(csv_of: Write) -> None:
+    rows = "".join(f"{'' if i % 10 < 3 else i},2024-01-01,1\n" for i in range(100))
+    assert rules(read_orders(csv_of(HEADER + rows))) == {"no_customer": 30}
+
+
+@pytest.mark.parametrize(
+    ("column", "kind"), [("ordered_at", pa.int64()), ("amount", pa.bool_()), ("customer_id", pa.list_(pa.int64()))]
+)
+def test_a_parquet_column_of_a_wrong_type_is_refused(tmp_path: Path, column: str, kind: pa.DataType) -> None:
+    columns = {"customer_id": pa.array(["a"]), "ordered_at": pa.array(["2024-01-01"]), "amount": pa.array([1.0])}
+    columns[column] = pa.nulls(1, kind)
+    pq.write_table(pa.table(columns), tmp_path / "orders.parquet")
+    with pytest.raises(OrdersError, match=column):
+        read_orders(str(tmp_path / "orders.parquet"))
+
+
+def test_parquet_types_are_read_exactly(tmp_path: Path) -> None:
+    table = pa.table(
+        {
+            "customer_id": pa.array([7, 7, 8]),
+            "ordered_at": pa.array([0, 1_000_000_001, 5], pa.timestamp("ns", tz="UTC")),
+            "amount": pa.array(["1.10", "2.20", "3.30"]).cast(pa.decimal128(10, 2)),
+        }
+    )
+    pq.write_table(table, tmp_path / "orders.parquet")
+    log = read_orders(str(tmp_path / "orders.parquet")).log
+    assert list(log.customer_ids) == ["7", "8"]
+    assert log.amount.tolist() == [1.1, 2.2, 3.3]
+    assert log.ordered_at.tolist() == [0, 1_000_000, 0]
+
+
+def test_a_folder_and_a_glob_of_parquet_files(tmp_path: Path) -> None:
+    for part in ("a", "b"):
+        row = {"customer_id": [part], "ordered_at": ["2024-01-01"], "amount": [1.0]}
+        pq.write_table(pa.table(row), tmp_path / f"{part}.parquet")
+    assert read_orders(str(tmp_path)).log.n_customers == 2
+    assert read_orders(f"{tmp_path}/*.parquet").log.n_customers == 2
+    assert read_orders(f"{tmp_path}/a*.parquet").log.n_customers == 1
+
+
+def test_a_remote_path_goes_through_arrow_filesystems(tmp_path: Path) -> None:
+    (tmp_path / "orders.csv").write_text(HEADER + "a,2024-01-01,1\n")
+    assert read_orders((tmp_path / "orders.csv").as_uri()).n_valid == 1
+
+
+def test_a_database_needs_table_or_query(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'shop.db'}"
+    with sqlite3.connect(tmp_path / "shop.db") as shop:
+        shop.execute("create table orders (customer_id text, ordered_at text, amount real)")
+        shop.execute("insert into orders values ('a', '2024-01-01 10:00:00', 9.5), ('b', '2024-01-02', 1)")
+    shop.close()
+    assert read_orders(url, ReadOptions(table="orders")).log.amount.tolist() == [9.5, 1.0]
+    query = "select customer_id, ordered_at, amount from orders where amount > 5"
+    assert read_orders(url, ReadOptions(query=query)).n_valid == 1
+    with pytest.raises(UsageError, match="--table"):
+        read_orders(url)
+    with pytest.raises(OrdersError, match="no such table"):
+        read_orders(url, ReadOptions(table="missing"))
+
+
+def test_a_password_never_shows(tmp_path: Path) -> None:
+    with pytest.raises(OrdersError) as caught:
+        read_orders("postgresql://shop:s3cr3t@127.0.0.1:9/shop", ReadOptions(table="orders"))
+    assert "s3cr3t" not in str(caught.value)
+
+
+def test_national_dates_are_never_guessed(csv_of: Write) -> None:
+    path = csv_of(HEADER + "a,13/02/2024,1\na,14/02/2024 10:30,1\n")
+    with pytest.raises(OrdersError, match=r"13/02/2024, 14/02/2024 10:30.*--dates dmy"):
+        read_orders(path)
+    log = read_orders(path, ReadOptions(dates=DateOrder.DMY)).log
+    assert log.ordered_at.tolist() == [parse_instant("2024-02-13"), parse_instant("2024-02-14T10:30")]
+    with pytest.raises(OrdersError, match="cannot be mdy"):
+        read_orders(path, ReadOptions(dates=DateOrder.MDY))
+
+
+def test_naive_times_are_read_in_the_told_zone(csv_of: Write) -> None:
+    path = csv_of(HEADER + "a,2024-07-01 00:30:00,1\na,2024-07-01T00:30:00Z,1\n")
+    berlin = read_orders(path, ReadOptions(timezone="Europe/Berlin")).log
+    assert berlin.ordered_at.tolist() == [parse_instant("2024-06-30T22:30"), parse_instant("2024-07-01T00:30")]
+    assert len(set(read_orders(path).log.ordered_at.tolist())) == 1
+    with pytest.raises(UsageError, match="no time zone"):
+        read_orders(path, ReadOptions(timezone="Mars/Olympus"))
+
+
+def test_money_marks_are_read_only_when_told(csv_of: Write) -> None:
+    path = csv_of('customer_id;ordered_at;amount\na;2024-01-01;"1.234,50 €"\na;2024-01-02;-5,00 €\n')
+    with pytest.raises(OrdersError, match="unreadable_amount 2"):
+        read_orders(path)
+    told = ReadOptions(decimal=",", thousands=".", currency_symbol="€")
+    assert read_orders(path, told).log.amount.tolist() == [1234.5, -5.0]
+
+
+def test_two_currencies_are_refused(csv_of: Write) -> None:
+    path = csv_of("customer_id,ordered_at,amount,currency\na,2024-01-01,1,EUR\na,2024-01-02,1,USD\n")
+    with pytest.raises(OrdersError, match="2 currencies: EUR, USD"):
+        read_orders(path)
+
+
+def test_orders_never_paid_do_not_count(csv_of: Write) -> None:
+    path = csv_of(
+        "customer_id,ordered_at,amount,status\na,2024-01-01,1,completed\na,2024-01-02,2,wc-pending\n"
+        "a,2024-01-03,4,Cancelled\na,2024-01-04,8,refunded\n"
+    )
+    intake = read_orders(path)
+    assert rules(intake) == {"never_paid": 2}
+    assert intake.log.amount.tolist() == [1.0, 8.0]
+
+
+def test_a_repeated_order_id_without_line_items(csv_of: Write) -> None:
+    path = csv_of(
+        "customer_id,ordered_at,amount,order_id\na,2024-01-01,1,o1\na,2024-01-01,1,o1\n"
+        "a,2024-01-02,2,o2\na,2024-01-02,3,o2\na,2024-01-03,4,o3\n"
+    )
+    intake = read_orders(path)
+    assert rules(intake) == {"conflicting_order_id": 2, "repeated_order_id": 1}
+    assert intake.log.amount.tolist() == [1.0, 4.0]
+
+
+def test_identical_rows_without_an_order_id_are_kept_and_counted(csv_of: Write) -> None:
+    intake = read_orders(csv_of(HEADER + "a,2024-01-01,1\na,2024-01-01,1\n"))
+    assert (intake.n_valid, intake.identical_rows) == (2, 1)
+
+
+def test_identical_line_items_are_dropped_only_when_told(csv_of: Write) -> None:
+    path = csv_of(
+        "customer_id,ordered_at,amount,order_id,product_id\n" + "a,2024-01-01,1,o1,p\n" * 2 + "a,2024-01-01,1,o1,q\n"
+    )
+    kept = read_orders(path)
+    assert (kept.n_valid, kept.identical_rows) == (3, 1)
+    dropped = read_orders(path, ReadOptions(drop_repeated_lines=True))
+    assert rules(dropped) == {"repeated_line_item": 1}
+
+
+def test_cdnow_is_read_whole(cdnow_path: Path) -> None:
+    intake = read_orders(str(cdnow_path))
+    assert (intake.n_read, intake.n_rejected, intake.log.n_customers) == (69_659, 0, 23_570)
+    assert intake.log.amount.sum() == pytest.approx(2_500_315.63)
+    assert intake.identical_rows == 255
+
+
+def test_a_frame_is_read_like_a_file() -> None:
+    frame = pd.DataFrame(
+        {"customer_id": [1, 2], "ordered_at": pd.to_datetime(["2024-01-01", None]), "amount": [1.0, 2.0]}
+    )
+    intake = orders_from_frame(frame)
+    assert rules(intake) == {"unreadable_date": 1}
+    assert list(intake.log.customer_ids) == ["1"]
+
+
+def test_unknown_names_in_a_mapping_are_refused() -> None:
+    with pytest.raises(UsageError, match="order contract: custmer"):
+        ReadOptions(mapping={"custmer": "x"})
+
+
+def test_an_empty_frame_is_an_empty_log() -> None:
+    frame = pd.DataFrame({"customer_id": ["a"], "ordered_at": ["2024-01-01"], "amount": [1.0]}, dtype=object)
+    assert orders_from_frame(frame.iloc[:0]).n_read == 0
+    assert orders_from_frame(pd.DataFrame(columns=["customer_id", "ordered_at", "amount"])).n_read == 0
+
+
+def test_zoned_times_of_a_frame_are_read_without_a_warning() -> None:
+    times = pd.to_datetime(["2024-07-01T00:30"]).tz_localize("Europe/Berlin")
+    log = orders_from_frame(pd.DataFrame({"customer_id": ["a"], "ordered_at": times, "amount": [1.0]})).log
+    assert log.ordered_at.tolist() == [parse_instant("2024-06-30T22:30")]

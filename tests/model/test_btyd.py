@@ -1,0 +1,119 @@
+"""The formulas against the published fit, direct numerical routes, and their own limits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.integrate import quad
+from scipy.special import hyp2f1
+
+from model.btyd import BgNbd, Btyd, GammaGamma, Summary
+from training.btyd import fit_bg_nbd, fit_btyd, fit_gamma_gamma
+from training.simulation import PURCHASES, VALUES, simulate
+
+SAMPLE = Path(__file__).parents[1] / "data" / "cdnow_sample_rfm.csv"
+
+
+def summary(x: list[float], last: list[float], tenure: list[float]) -> Summary:
+    ones = np.ones(len(x))
+    return Summary(np.array(x, float), np.array(last, float), np.array(tenure, float), ones, ones)
+
+
+def test_the_published_cdnow_fit_is_found() -> None:
+    rows = np.genfromtxt(SAMPLE, delimiter=",", skip_header=1)
+    fitted = fit_bg_nbd(summary(rows[:, 1], rows[:, 2] * 7, rows[:, 3] * 7))
+    found = (fitted.r, fitted.alpha / 7, fitted.a, fitted.b)
+    assert found == pytest.approx((0.243, 4.414, 0.793, 2.426), abs=5.1e-4)
+
+
+def test_expected_purchases_equal_the_papers_equation() -> None:
+    model, of, h = BgNbd(0.25, 30.0, 0.8, 2.4), summary([0, 2, 30], [0, 100, 300], [400, 400, 400]), 90.0
+    x, last, tenure = of.repeats, of.last_days, of.tenure_days
+    z = h / (model.alpha + tenure + h)
+    whole = (model.a + model.b + x - 1) / (model.a - 1)
+    tail = (1 - z) ** (model.r + x) * hyp2f1(model.r + x, model.b + x, model.a + model.b + x - 1, z)
+    gone = np.where(x > 0, model.a / (model.b + x - 1), 0) * ((model.alpha + tenure) / (model.alpha + last)) ** (
+        model.r + x
+    )
+    np.testing.assert_allclose(model.expected_purchases(of, h), whole * (1 - tail) / (1 + gone), rtol=1e-12)
+
+
+def test_expected_purchases_of_an_active_customer_are_an_integral() -> None:
+    """Second route: integrate over rate and leaving chance of a customer without repeats."""
+    model, tenure, h = BgNbd(0.7, 20.0, 1.4, 2.2), 50.0, 60.0
+
+    def given_leaving(chance: float) -> float:
+        def given_rate(rate: float) -> float:
+            weight = rate ** (model.r - 1) * np.exp(-rate * (model.alpha + tenure))
+            return weight * (1 - np.exp(-rate * chance * h)) / chance
+
+        norm = quad(lambda rate: rate ** (model.r - 1) * np.exp(-rate * (model.alpha + tenure)), 0, np.inf)[0]
+        return quad(given_rate, 0, np.inf)[0] / norm * chance ** (model.a - 1) * (1 - chance) ** (model.b - 1)
+
+    beta = quad(lambda c: c ** (model.a - 1) * (1 - c) ** (model.b - 1), 0, 1)[0]
+    expected = quad(given_leaving, 0, 1)[0] / beta
+    assert model.expected_purchases(summary([0], [0], [tenure]), h)[0] == pytest.approx(expected, rel=1e-6)
+
+
+def test_huge_counts_and_one_time_buyers_stay_finite() -> None:
+    model = BgNbd(0.25, 30.0, 0.8, 2.4)
+    of = summary([0, 0, 5000, 200_000], [0, 0, 400, 400], [1, 4000, 400, 401])
+    for values in (model.p_alive(of), model.expected_purchases(of, 90), model.purchase_probability(of, 90)):
+        assert np.isfinite(values).all()
+        assert (values >= 0).all()
+    assert model.expected_purchases(of, 90)[2] == pytest.approx(5000 / 400 * 90, rel=0.2)
+
+
+def test_probabilities_rise_with_the_horizon_and_stay_below_one() -> None:
+    model, of = BgNbd(0.25, 30.0, 0.8, 2.4), summary([0, 1, 9], [0, 30, 200], [210, 210, 210])
+    over = np.array([model.purchase_probability(of, h) for h in (1, 30, 90, 365, 10_000)])
+    assert (np.diff(over, axis=0) > 0).all()
+    assert (over <= model.p_alive(of)).all()
+
+
+@pytest.mark.parametrize("a", [1.0, 0.999999, 1.000001])
+def test_the_pole_at_a_equal_one_is_no_hole(a: float) -> None:
+    of = summary([3.0], [50.0], [80.0])
+    near = BgNbd(0.5, 20.0, 1.001, 2.0).expected_purchases(of, 60)[0]
+    assert BgNbd(0.5, 20.0, a, 2.0).expected_purchases(of, 60)[0] == pytest.approx(near, rel=2e-3)
+
+
+def test_gamma_gamma_shrinks_from_the_population_mean_to_the_own_mean() -> None:
+    model = GammaGamma(6.0, 4.0, 15.0)
+    population = model.p * model.v / (model.q - 1)
+    seen = model.expected_value(np.array([0.0, 1.0, 5.0, 10_000.0]), np.full(4, 200.0))
+    assert seen[0] == pytest.approx(population)
+    assert (np.diff(seen) > 0).all()
+    assert seen[-1] == pytest.approx(200.0, rel=1e-3)
+
+
+def test_simulated_truth_is_recovered() -> None:
+    """Recorded tolerance: with 20,000 customers over 600 days the parameters come back within 15 %."""
+    shop = simulate(20_000, 600, seed=3)
+    days = np.bincount(shop.customer) - 1.0
+    first, last = (np.full(20_000, fill) for fill in (np.inf, -np.inf))
+    np.minimum.at(first, shop.customer, shop.day)
+    np.maximum.at(last, shop.customer, shop.day)
+    means = np.bincount(shop.customer, shop.amount) / (days + 1)
+    fitted = fit_btyd(Summary(days, np.where(days > 0, last - first, 0.0), 600 - first, means, means))
+    for name in ("r", "alpha", "a", "b"):
+        assert getattr(fitted.purchases, name) == pytest.approx(getattr(PURCHASES, name), rel=0.15), name
+    for name in ("p", "q", "v"):
+        assert getattr(fitted.value, name) == pytest.approx(getattr(VALUES, name), rel=0.15), name
+
+
+@pytest.mark.parametrize("repeats", [0.0, 1.0])
+def test_logs_without_information_give_finite_parameters(repeats: float) -> None:
+    n = 30
+    of = Summary(np.full(n, repeats), np.full(n, repeats * 5), np.full(n, 50.0), np.full(n, 10.0), np.full(n, 10.0))
+    fitted = fit_btyd(of)
+    assert isinstance(fitted, Btyd)
+    assert np.isfinite(fitted.conditional(of, 90)).all()
+
+
+def test_gamma_gamma_of_nobody_and_of_one() -> None:
+    empty = np.empty(0)
+    assert fit_gamma_gamma(empty, empty).v == 1.0
+    assert fit_gamma_gamma(np.ones(1), np.full(1, 25.0)).expected_value(np.zeros(1), np.zeros(1))[0] == 25.0

@@ -1,0 +1,263 @@
+"""The real BentoML server on a free port."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from serving.schemas import ErrorAnswer, ModelInfo, PredictResponse
+
+pytestmark = pytest.mark.slow
+QUESTION = {"customers": [{"customer_id": "a", "orders": [{"ordered_at": "2024-01-01", "amount": 5.0}]}]}
+Start = Callable[..., "Server"]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Server:
+    """A `clv serve` process and what it wrote."""
+
+    def __init__(self, folder: Path, words: list[str], environment: dict[str, str]) -> None:
+        self.port = free_port()
+        self.log = folder / f"server-{self.port}.log"
+        clv = str(Path(sys.executable).with_name("clv"))
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                [clv, "serve", "--port", str(self.port), *words],
+                cwd=folder,
+                env={**os.environ, "CLV_HOME": str(folder / "home"), "COLUMNS": "200", **environment},
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=60)
+
+    def wait(self, path: str = "/livez", seconds: float = 90.0) -> Server:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline and self.process.poll() is None:
+            try:
+                if self.client.get(path).status_code in (200, 503):
+                    return self
+            except httpx.TransportError:
+                time.sleep(0.2)
+        raise AssertionError(f"not up: {self.log.read_text()}")
+
+    def stop(self, with_: signal.Signals = signal.SIGTERM) -> int:
+        if self.process.poll() is None:
+            self.process.send_signal(with_)
+        code = self.process.wait(timeout=60)
+        self.client.close()
+        return code
+
+    def post(self, body: Any, path: str = "/v1/predict", **headers: str) -> httpx.Response:
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        return self.client.post(path, content=content, headers={"content-type": "application/json", **headers})
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
+    running: list[Server] = []
+
+    def begin(*words: str, **environment: str) -> Server:
+        folder = tmp_path_factory.mktemp("server")
+        (folder / "model.py").write_text("raise ImportError('a file of the working folder was imported')\n")
+        (folder / "features.py").write_text("raise ImportError('a file of the working folder was imported')\n")
+        running.append(Server(folder, list(words), environment))
+        return running[-1]
+
+    yield begin
+    for server in running:
+        server.stop()
+
+
+@pytest.fixture(scope="module")
+def server(start: Start, bundle_folder: Path) -> Server:
+    return start("--bundle", str(bundle_folder), "--workers", "2", CLV_MAX_BODY_BYTES="200000").wait("/readyz")
+
+
+def problem(response: httpx.Response) -> str:
+    return ErrorAnswer.model_validate(response.json()).error.code
+
+
+def test_it_is_alive_ready_and_says_which_model_answers(server: Server) -> None:
+    assert server.client.get("/livez").status_code == 200
+    assert server.client.get("/readyz").status_code == 200
+    info = ModelInfo.model_validate(server.client.get("/v1/model").json())
+    assert (info.name, info.horizons, info.currency) == ("clv", [30, 90], "EUR")
+
+
+def test_it_answers(server: Server) -> None:
+    response = server.post(QUESTION, **{"x-request-id": "my-id-1"})
+    assert response.status_code == 200
+    assert response.headers["x-request-id"] == "my-id-1"
+    assert PredictResponse.model_validate(response.json()).customers[0].customer_id == "a"
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        (b"{", 400, "not_json"),
+        (b"", 400, "not_json"),
+        ({"customers": 1}, 422, "invalid_request"),
+        ({**QUESTION, "horizon_days": [77]}, 422, "horizon_not_available"),
+        (b" " * 200_001, 413, "body_too_large"),
+    ],
+    ids=["cut", "empty", "shape", "horizon", "size"],
+)
+def test_every_refusal_is_typed(server: Server, body: Any, status: int, code: str) -> None:
+    response = server.post(body)
+    assert (response.status_code, problem(response)) == (status, code)
+
+
+def test_a_body_of_unknown_length_is_cut_off_too(server: Server) -> None:
+    response = server.client.post("/v1/predict", content=(b"x" * 50_000 for _ in range(10)))
+    assert (response.status_code, problem(response)) == (413, "body_too_large")
+
+
+def test_unknown_paths_and_methods_are_typed_and_add_no_label(server: Server) -> None:
+    for number in range(20):
+        response = server.client.get(f"/no/such/{number}")
+        assert (response.status_code, problem(response)) == (404, "not_found")
+    response = server.client.get("/v1/predict")
+    assert (response.status_code, response.headers["allow"], problem(response)) == (405, "POST", "method_not_allowed")
+    metrics = server.client.get("/metrics").text
+    assert "no/such" not in metrics
+    assert 'clv_requests_total{route="other",status="404"}' in metrics
+
+
+def test_metrics_count_customers_over_all_workers(server: Server) -> None:
+    def counted() -> float:
+        lines = server.client.get("/metrics").text.splitlines()
+        return sum(
+            float(line.split()[-1]) for line in lines if line.startswith('clv_customers_total{outcome="scored"}')
+        )
+
+    before = counted()
+    for _ in range(10):
+        server.post(QUESTION)
+    assert counted() == before + 10
+
+
+def test_no_customer_value_reaches_the_log(server: Server) -> None:
+    server.post(
+        {"customers": [{"customer_id": "anna@secret.example", "orders": [{"ordered_at": "x", "amount": "41"}]}]}
+    )
+    server.post(b'{"customers": [{"customer_id": "anna@secret.example", ')
+    assert "secret" not in server.log.read_text()
+
+
+def test_the_page_loads_nothing_from_elsewhere(server: Server) -> None:
+    page = server.client.get("/")
+    assert page.headers["content-type"].startswith("text/html")
+    assert "http://" not in page.text.replace("http://localhost", "")
+    assert "https://" not in page.text
+    assert "<script" not in page.text
+
+
+def test_the_openapi_document_describes_what_is_served(server: Server) -> None:
+    document = server.client.get("/docs.json").json()
+    assert set(document["paths"]) == {"/v1/predict", "/v1/model", "/livez", "/readyz", "/metrics"}
+    assert document["info"]["version"] == "0.1.0"
+    answer = document["components"]["schemas"]["CustomerPrediction"]["properties"]
+    assert {"historic_clv", "p_alive", "predictions", "null_reasons"} <= set(answer)
+
+
+def test_a_request_in_flight_ends_when_the_service_stops(start: Start, bundle_folder: Path) -> None:
+    server = start("--bundle", str(bundle_folder)).wait("/readyz")
+    orders = [{"ordered_at": f"2023-0{1 + i % 9}-01", "amount": 5.0} for i in range(20)]
+    large = {"customers": [{"customer_id": str(i), "orders": orders} for i in range(3000)]}
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(server.post, large)
+        time.sleep(0.3)
+        assert server.stop() == 0
+        assert waiting.result().status_code == 200
+        assert len(waiting.result().json()["customers"]) == 3000
+
+
+def test_without_a_model_it_is_alive_but_not_ready(start: Start, bundle_folder: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(bundle_folder, tmp_path / "bundle"))
+    words = [sys.executable, "-m", "bentoml", "serve", "serving.service:ClvService", "--working-dir", str(tmp_path)]
+    (folder / "manifest.json").unlink()
+    port = free_port()
+    environment = {**os.environ, "CLV_BUNDLE": str(folder), "PYTHONSAFEPATH": "1", "BENTOML_HOME": str(tmp_path / "b")}
+    process = subprocess.Popen([*words, "--port", str(port)], env=environment, stderr=subprocess.DEVNULL)
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
+            deadline = time.monotonic() + 90
+            while time.monotonic() < deadline:
+                try:
+                    if client.get("/livez").status_code == 200:
+                        break
+                except httpx.TransportError:
+                    time.sleep(0.2)
+            assert client.get("/livez").status_code == 200
+            assert client.get("/readyz").status_code == 503
+            response = client.post("/v1/predict", json=QUESTION)
+            assert (response.status_code, problem(response)) == (503, "model_unavailable")
+    finally:
+        process.terminate()
+        assert process.wait(timeout=60) == 0
+
+
+def test_a_key_is_asked_for_and_compared(start: Start, bundle_folder: Path) -> None:
+    hashes = ",".join(hashlib.sha256(key).hexdigest() for key in (b"one", b"two"))
+    server = start("--bundle", str(bundle_folder), "--host", "0.0.0.0", CLV_API_KEYS_SHA256=hashes).wait("/readyz")
+    assert server.post(QUESTION, authorization="Bearer two").status_code == 200
+    for headers in ({}, {"authorization": "Bearer three"}, {"authorization": "Basic two"}):
+        response = server.post(QUESTION, **headers)
+        assert (response.status_code, problem(response)) == (401, "unauthorized")
+    assert server.client.get("/v1/model").status_code == 401
+    assert server.client.get("/readyz").status_code == 200
+
+
+def test_no_bind_beyond_loopback_without_a_key(start: Start, bundle_folder: Path) -> None:
+    server = start("--bundle", str(bundle_folder), "--host", "0.0.0.0", CLV_API_KEYS_SHA256="")
+    assert server.process.wait(timeout=60) == 2
+    assert "needs an API key" in server.log.read_text()
+    plain = [sys.executable, "-m", "bentoml", "serve", "serving.service:ClvService", "--host", "0.0.0.0"]
+    done = subprocess.run(
+        [*plain, "--port", str(free_port())],
+        env={**os.environ, "CLV_BUNDLE": str(bundle_folder), "PYTHONSAFEPATH": "1"},
+        capture_output=True,
+        text=True,
+        timeout=90,
+    )
+    assert done.returncode == 1
+    assert "without an API key" in done.stdout + done.stderr
+
+
+def test_a_port_in_use_is_said_plainly(start: Start, server: Server, bundle_folder: Path) -> None:
+    second = subprocess.run(
+        [
+            str(Path(sys.executable).with_name("clv")),
+            "serve",
+            "--bundle",
+            str(bundle_folder),
+            "--port",
+            str(server.port),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=server.log.parent,
+    )
+    assert second.returncode == 2
+    assert "cannot be listened on" in second.stderr
+    assert "Traceback" not in second.stderr

@@ -1,0 +1,204 @@
+"""Fitting: no leak between folds or windows, small and odd logs, known truth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import features.catalogue
+from features.errors import HorizonError, TrainingError
+from features.history import before
+from features.instants import DAY_US, parse_instant
+from features.matrix import feature_matrix
+from features.orders import OrderLog
+from training.backtest import default_cases, predictions_table, run_case
+from training.examples import Snapshots, training_examples
+from training.fitting import N_FOLDS, calibrate, fit, fold_of, informative
+from training.gate import gate
+from training.level import Level, LevelHistory, forecast
+from training.simulation import PURCHASES, simulate
+from training.train import train
+
+Make = Callable[..., OrderLog]
+
+
+def test_no_customer_is_on_both_sides_of_a_fold(shop: OrderLog) -> None:
+    as_of = shop.complete_until
+    cutoffs = [as_of - days * DAY_US for days in (30, 60, 90)]
+    examples = training_examples(Snapshots(shop), shop, cutoffs, 30, ("recency_days",), seed=1)
+    folds = fold_of(examples.customers, seed=1)
+    assert set(folds) == set(range(N_FOLDS))
+    for customer in np.unique(examples.customers)[:200]:
+        assert len(set(folds[examples.customers == customer])) == 1
+
+
+def test_examples_are_sorted_by_cutoff_and_customer(shop: OrderLog) -> None:
+    as_of = shop.complete_until
+    examples = training_examples(
+        Snapshots(shop), shop, [as_of - 30 * DAY_US, as_of - 60 * DAY_US], 30, ("frequency",), 1
+    )
+    keys = examples.cutoff * 10**9 + examples.customers
+    assert (np.diff(keys) > 0).all()
+
+
+def test_a_model_does_not_see_what_happens_after_its_moment(shop: OrderLog) -> None:
+    """The same fit, to the bit, from a log that ends at the moment and from one that goes on."""
+    as_of = shop.first_at + 300 * DAY_US
+    matrix = feature_matrix(shop, as_of)
+    whole = fit(shop, as_of, (30,)).predict(matrix)
+    cut = fit(before(shop, as_of), as_of, (30,)).predict(matrix)
+    assert whole.clv.tobytes() == cut.clv.tobytes()
+
+
+def test_the_order_of_the_rows_changes_no_prediction(shop: OrderLog, log_of: Make) -> None:
+    ids = np.repeat(shop.customer_ids, np.diff(shop.starts))
+    frame = pd.DataFrame(
+        {"customer_id": ids, "ordered_at": shop.ordered_at.view("datetime64[us]"), "amount": shop.amount}
+    )
+    again = log_of([], **{c: frame.sample(frac=1, random_state=4)[c].to_numpy() for c in frame})
+    as_of = shop.complete_until
+    a, b = (fit(log, as_of, (30,)).predict(feature_matrix(log, as_of)) for log in (shop, again))
+    assert a.clv.tobytes() == b.clv.tobytes()
+
+
+def test_a_feature_that_peeks_a_day_ahead_is_noticed(shop: OrderLog) -> None:
+    """The harness must show a leak: a planted one lifts the out-of-time AUC far beyond the honest model's."""
+    as_of = shop.first_at + 330 * DAY_US
+    matrix = feature_matrix(shop, as_of)
+    future = feature_matrix(shop, as_of + 30 * DAY_US, ["frequency"]).values[:, 0]
+    known = np.isin(feature_matrix(shop, as_of + 30 * DAY_US, ["frequency"]).customers, matrix.customers)
+    bought = future[known] - matrix.column("frequency")
+    case = run_case(shop, as_of, 30)
+    assert (case.models["clv"].scored.purchased == (bought > 0)).all()
+    assert case.models["clv"].metrics["auc"] < 0.95
+
+
+def test_calibration_brings_stretched_scores_back() -> None:
+    rng = np.random.default_rng(0)
+    true = rng.normal(-1, 1.5, 20_000)
+    bought = (rng.random(20_000) < 1 / (1 + np.exp(-true))).astype(float)
+    slope, level = calibrate(3.0 * true + 2.0, bought)
+    assert slope == pytest.approx(1 / 3, rel=0.05)
+    assert level == pytest.approx(-2 / 3, abs=0.05)
+
+
+def test_known_truth_is_recovered() -> None:
+    """Recorded tolerance: total within 12 %, Spearman at most .02 below the true model's own ranking."""
+    days, horizon = 500, 60
+    shop = simulate(6000, days + horizon, seed=11)
+    log = shop.log(parse_instant("2023-01-01"))
+    case = run_case(log, parse_instant("2023-01-01") + days * DAY_US, horizon)
+    ours, oracle = case.models["clv"].metrics, case.models["bgnbd_gamma_gamma"].metrics
+    assert abs(ours["bias"]) < 0.12
+    assert ours["spearman"] > oracle["spearman"] - 0.02
+    assert ours["auc"] > oracle["auc"] - 0.01
+    assert ours["normalized_gini"] > case.models["carry_forward"].metrics["normalized_gini"]
+    assert PURCHASES.alpha == 45.0
+
+
+@pytest.mark.parametrize("n_customers", [60, 600])
+def test_small_logs_work(n_customers: int) -> None:
+    log = simulate(n_customers, 400, seed=2).log(parse_instant("2023-01-01"))
+    case = run_case(log, log.complete_until - 60 * DAY_US, 60)
+    assert np.isfinite(case.models["clv"].scored.clv).all()
+
+
+@pytest.mark.parametrize(
+    ("rows", "why"),
+    [
+        ([("a", "2024-01-01", 5.0)], "does not fit"),
+        ([("a", f"2024-01-{day:02d}", 5.0) for day in range(1, 29)], "does not fit"),
+        ([(str(i), "2024-01-01", 5.0) for i in range(500)], "does not fit"),
+        ([(str(i), d, 5.0) for i in range(500) for d in ("2023-01-01",)] + [("0", "2024-01-01", 1.0)], "too small"),
+        ([(str(i), d, 0.0) for i in range(99) for d in ("2023-01-01", "2024-01-01")], "too small"),
+        ([(str(i), d, -5.0) for i in range(99) for d in ("2023-01-01", "2024-01-01")], "too small"),
+    ],
+    ids=["one order", "one customer", "one day", "no repeats", "all zero", "negative"],
+)
+def test_logs_that_cannot_be_trained_on_say_what_is_missing(log_of: Make, rows: list, why: str) -> None:
+    log = log_of(rows)
+    with pytest.raises((TrainingError, HorizonError), match=why):
+        train(log, log.complete_until, [30], "UTC")
+
+
+def test_a_horizon_longer_than_the_history_says_the_longest_possible(shop: OrderLog) -> None:
+    with pytest.raises(HorizonError, match="longest possible is 194 days"):
+        train(shop, shop.complete_until, [400], "UTC")
+
+
+def test_training_gives_evidence_for_every_horizon(shop: OrderLog) -> None:
+    trained = train(shop, shop.complete_until, [30, 90], "UTC")
+    assert [case.horizon_days for case in trained.cases] == [30, 90]
+    assert trained.primary.horizon_days == 90
+    for case in trained.cases:
+        assert case.as_of + case.horizon_days * DAY_US == shop.complete_until
+        assert set(case.models) == {"clv", "carry_forward", "bgnbd_gamma_gamma"}
+    assert len(trained.verdicts) == 3
+    assert trained.verdicts == gate(trained.primary)
+
+
+def test_backtest_documents_have_every_key(shop: OrderLog) -> None:
+    case = run_case(shop, default_cases(shop, 30)[-1], 30)
+    document = case.document()
+    keys = {
+        "spearman", "normalized_gini", "mae", "rmse", "wape", "bias", "decile_mape", "auc", "brier", "coverage",
+        "coverage_top_decile", "top10_capture", "top20_capture", "seconds", "ci",
+    }  # fmt: skip
+    for values in document["models"].values():
+        assert keys <= set(values)
+    assert document["models"]["bgnbd_gamma_gamma"]["ci"]["spearman"]["lower"] is not None
+    table = predictions_table([case])
+    assert list(table) == [
+        "customer_id", "as_of", "horizon_days", "actual", "predicted_clv", "purchase_probability", "lower", "upper",
+    ]  # fmt: skip
+    assert float(np.sum(table["actual"])) == pytest.approx(document["actual_total"])
+
+
+def test_default_cases_are_apart_by_the_horizon_and_matured(shop: OrderLog) -> None:
+    cases = default_cases(shop, 30)
+    assert len(cases) == 3
+    assert set(np.diff(cases)) == {30 * DAY_US}
+    assert cases[-1] + 30 * DAY_US == shop.complete_until
+    with pytest.raises(HorizonError, match="longest possible"):
+        default_cases(shop, 300)
+
+
+def test_a_backtest_that_looks_beyond_the_log_is_refused(shop: OrderLog) -> None:
+    with pytest.raises(HorizonError, match="complete only until"):
+        run_case(shop, shop.complete_until - 10 * DAY_US, 30)
+    with pytest.raises(HorizonError, match="longest possible there"):
+        run_case(shop, shop.first_at + 40 * DAY_US, 30)
+
+
+def test_uninformative_features_are_left_to_the_catalogue(shop: OrderLog) -> None:
+    kept = informative(feature_matrix(shop, shop.complete_until))
+    assert "frequency" in kept
+    assert "n_products" not in kept
+    assert set(kept) < set(features.catalogue.CATALOGUE.names)
+
+
+def history(ratios: list[float], step: float = 30.0, noise: float = 0.05) -> LevelHistory:
+    n = len(ratios)
+    day = np.arange(n) * step
+    return LevelHistory(day, 100.0 + day, np.array(ratios, dtype=float), np.full(n, noise))
+
+
+def test_the_level_is_zero_without_history_and_small_with_little() -> None:
+    assert forecast(history([]), 100.0, 30) == 0.0
+    assert abs(forecast(history([0.5]), 400.0, 30)) < 0.3
+
+
+def test_the_level_repeats_a_season_seen_before() -> None:
+    months = np.arange(36)
+    season = 0.5 * np.cos(2 * np.pi * months * 30 / 365.25)
+    today = 36 * 30.0
+    found = forecast(history(season.tolist()), today, 30)
+    assert found == pytest.approx(0.5 * np.cos(2 * np.pi * today / 365.25), abs=0.12)
+
+
+def test_the_level_is_clipped() -> None:
+    assert forecast(history([3.0] * 36), 36 * 30.0, 30) <= 0.7
+    assert Level(0.0, 0.0).buyers == 0.0

@@ -1,0 +1,106 @@
+"""Looking ahead: half-open windows, refunds at their own time, nothing beyond what has matured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from features.errors import HorizonError
+from features.history import before
+from features.instants import DAY_US, parse_instant
+from features.orders import OrderLog
+from training.cutoffs import checked_horizons, longest_horizon, training_cutoffs
+from training.labels import label_window
+from training.prior import fit_prior
+
+Make = Callable[..., OrderLog]
+AS_OF = parse_instant("2024-03-01")
+
+
+def window(log: OrderLog, days: int = 30) -> tuple[list[float], list[float], list[float]]:
+    found = label_window(log, np.arange(log.n_customers), AS_OF, days)
+    return found.n_orders.tolist(), found.spend.tolist(), found.left_out.tolist()
+
+
+def test_an_order_on_each_edge_of_the_window(log_of: Make) -> None:
+    log = log_of(
+        [
+            ("a", "2024-02-29T23:59:59.999999", 1.0),
+            ("a", "2024-03-01T00:00:00", 2.0),
+            ("a", "2024-03-30T23:59:59.999999", 4.0),
+            ("a", "2024-03-31T00:00:00", 8.0),
+        ]
+    )
+    assert window(log) == ([2.0], [6.0], [0.0])
+
+
+def test_refunds_net_within_the_window_and_never_below_zero(log_of: Make) -> None:
+    log = log_of(
+        [
+            ("nets", "2024-03-02", 10.0),
+            ("nets", "2024-03-05", -4.0),
+            ("beyond", "2024-03-02", 10.0),
+            ("beyond", "2024-03-05", -14.0),
+            ("only refund", "2024-03-05", -3.0),
+            ("zero", "2024-03-05", 0.0),
+            ("end", "2024-04-30", 1.0),
+        ]
+    )
+    n_orders, spend, left_out = window(log)
+    assert dict(zip(log.customer_ids, n_orders, strict=True)) == {
+        "beyond": 1, "end": 0, "nets": 1, "only refund": 0, "zero": 0,
+    }  # fmt: skip
+    assert dict(zip(log.customer_ids, spend, strict=True)) == {
+        "beyond": 0, "end": 0, "nets": 6, "only refund": 0, "zero": 0,
+    }  # fmt: skip
+    assert sum(left_out) == -4.0 - 3.0
+
+
+def test_a_window_that_has_not_matured_is_refused(log_of: Make) -> None:
+    log = log_of([("a", "2024-01-01", 1.0), ("a", "2024-03-30T10:00", 1.0)])
+    window(log, 30)
+    with pytest.raises(HorizonError, match="complete only until 2024-03-31"):
+        window(log, 31)
+
+
+def test_training_windows_end_at_or_before_the_moment_trained_for(shop: OrderLog) -> None:
+    as_of = shop.first_at + 300 * DAY_US
+    for horizon in (7, 30, 90, 120):
+        cutoffs = training_cutoffs(before(shop, as_of), as_of, horizon)
+        assert cutoffs
+        assert max(cutoffs) + horizon * DAY_US == as_of
+        assert min(cutoffs) >= shop.first_at + 30 * DAY_US
+        assert cutoffs == sorted(set(cutoffs), reverse=True)
+
+
+def test_the_longest_possible_horizon_is_possible_and_the_next_is_not(shop: OrderLog) -> None:
+    as_of = shop.complete_until
+    longest = longest_horizon(shop, as_of)
+    assert checked_horizons(shop, as_of, [longest]) == ((longest,), ())
+    with pytest.raises(HorizonError, match=f"longest possible is {longest} days"):
+        checked_horizons(shop, as_of, [longest + 1])
+
+
+def test_default_horizons_that_do_not_fit_are_dropped_and_named(shop: OrderLog) -> None:
+    assert checked_horizons(shop, shop.complete_until, None) == ((30, 90, 180), (365,))
+
+
+def test_a_placeholder_date_does_not_make_a_century_of_cutoffs(log_of: Make) -> None:
+    log = log_of([("a", "1900-01-01", 1.0), ("a", "2024-03-01", 1.0)])
+    assert len(training_cutoffs(log, log.complete_until, 30)) < 70
+
+
+def test_the_prior_counts_only_customers_whose_horizon_has_passed(log_of: Make) -> None:
+    log = log_of(
+        [
+            ("back", "2024-01-01", 5.0),
+            ("back", "2024-01-11", 7.0),
+            ("gone", "2024-01-02", 5.0),
+            ("too new", "2024-02-20", 5.0),
+            ("too new", "2024-02-21", 50.0),
+        ]
+    )
+    found = fit_prior(log, AS_OF, (30,))
+    assert (found.purchase_probability[0], found.orders[0], found.clv[0]) == (0.5, 0.5, 3.5)

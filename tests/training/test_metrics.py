@@ -1,0 +1,105 @@
+"""Metrics by hand-counted cases, by second routes (scipy, scikit-learn), and where ties or zeros bite."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.stats import spearmanr
+from sklearn.metrics import roc_auc_score
+
+from training.metrics import METRICS, Scored, auc, capture, decile_mape, deciles, evaluate, paired_differences
+
+
+def scored(actual: list[float], clv: list[float], probability: list[float] | None = None) -> Scored:
+    y = np.array(actual, dtype=np.float64)
+    return Scored(y, y > 0, np.array(clv, dtype=np.float64), np.array(probability or clv, dtype=np.float64))
+
+
+def sample(n: int = 500, seed: int = 0) -> Scored:
+    rng = np.random.default_rng(seed)
+    y = np.where(rng.random(n) < 0.6, 0.0, rng.gamma(1.0, 20.0, n))
+    clv = np.round(np.maximum(y * 0.3 + rng.normal(5, 4, n), 0))
+    return Scored(y, y > 0, clv, np.round(rng.random(n) * 0.5 + (y > 0) * 0.2, 1))
+
+
+def value(name: str, s: Scored) -> float:
+    found = METRICS[name](s, s.equal_weights)
+    assert found is not None
+    return found
+
+
+def test_ranking_metrics_agree_with_scipy_and_scikit_learn_on_ties() -> None:
+    s = sample()
+    assert value("spearman", s) == pytest.approx(spearmanr(s.clv, s.actual).statistic)
+    assert value("auc", s) == pytest.approx(roc_auc_score(s.purchased, s.probability))
+
+
+def test_gini_of_a_perfect_a_reversed_and_a_constant_order() -> None:
+    actual = [0.0, 0.0, 1.0, 5.0]
+    assert value("normalized_gini", scored(actual, actual)) == pytest.approx(1.0)
+    assert value("normalized_gini", scored(actual, [4, 3, 2, 1])) == pytest.approx(-1.0, abs=0.2)
+    for order in ([3, 2, 1, 0], [0, 1, 2, 3]):
+        assert value("normalized_gini", scored([actual[i] for i in order], [7.0] * 4)) == pytest.approx(0.0, abs=1e-12)
+
+
+def test_no_metric_depends_on_the_order_of_the_rows() -> None:
+    s = sample()
+    order = np.random.default_rng(1).permutation(len(s.actual))
+    again = Scored(s.actual[order], s.purchased[order], s.clv[order], s.probability[order])
+    for name, found in evaluate(s).items():
+        assert found == pytest.approx(evaluate(again)[name]), name
+
+
+def test_weights_are_repetitions() -> None:
+    s, weights = sample(60), np.random.default_rng(2).integers(0, 4, 60)
+    rows = np.repeat(np.arange(60), weights)
+    repeated = Scored(s.actual[rows], s.purchased[rows], s.clv[rows], s.probability[rows])
+    for name, metric in METRICS.items():
+        assert metric(s, weights.astype(float)) == pytest.approx(value(name, repeated)), name
+
+
+def test_errors_by_hand() -> None:
+    s = scored([0, 10, 20], [5, 5, 20], [0.5, 0.5, 1.0])
+    assert value("mae", s) == pytest.approx(10 / 3)
+    assert value("wape", s) == pytest.approx(10 / 30)
+    assert value("rmse", s) == pytest.approx(np.sqrt(50 / 3))
+    assert value("bias", s) == 0.0
+    assert value("brier", s) == pytest.approx(0.5 / 3)
+
+
+def test_capture_shares_out_ties() -> None:
+    s = scored([10, 0, 0, 0, 0, 0, 0, 0, 0, 10], [1] * 9 + [2])
+    assert capture(s, s.equal_weights, 0.10) == pytest.approx(0.5)
+    assert capture(s, s.equal_weights, 0.20) == pytest.approx(0.5 + 0.5 / 9)
+
+
+def test_nothing_bought_is_undefined_not_zero() -> None:
+    found = evaluate(scored([0, 0, 0], [1, 2, 3], [0.1, 0.2, 0.3]))
+    undefined = {name for name, metric in found.items() if metric is None}
+    assert undefined >= {"normalized_gini", "auc", "bias", "wape", "decile_mape", "top10_capture", "spearman"}
+    assert found["mae"] == 2.0
+
+
+def test_auc_of_ties_is_a_half() -> None:
+    s = scored([0, 1], [1, 1], [0.3, 0.3])
+    assert auc(s, s.equal_weights) == 0.5
+
+
+def test_deciles_are_equal_groups_and_empty_ones_are_not_divided_by() -> None:
+    s = sample(1000)
+    groups = deciles(s)
+    assert [g.n_customers for g in groups] == [100] * 10
+    assert sum(g.mean_actual for g in groups) / 10 == pytest.approx(s.actual.mean())
+    nothing_below = scored([0.0] * 90 + [10.0] * 10, [1.0] * 90 + [5.0] * 10)
+    assert decile_mape(nothing_below) == pytest.approx(0.5)
+
+
+def test_a_model_does_not_differ_from_itself_and_does_from_a_worse_one() -> None:
+    s = sample()
+    noise = np.random.default_rng(3).normal(0, 30, len(s.clv))
+    worse = Scored(s.actual, s.purchased, s.clv + noise, s.probability)
+    assert all(d.estimate == d.lower == d.upper == 0 for d in paired_differences(s, s, replicates=20).values())
+    better = paired_differences(s, worse, replicates=200)
+    assert better["spearman"].lower > 0
+    assert better["rmse"].upper < 0
+    assert better["spearman"].lower < better["spearman"].estimate < better["spearman"].upper
