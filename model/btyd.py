@@ -82,7 +82,8 @@ class BgNbd:
         a = self.a if abs(self.a - 1.0) > 1e-6 else 1.0 + 1e-6
         third = a + self.b + of.repeats - 1.0
         tail = np.exp((a - 1.0) * np.log1p(-z)) * hyp2f1(a + self.b - 1.0 - self.r, a - 1.0, third, z)
-        return np.maximum(np.asarray(third / (a - 1.0) * (1.0 - tail)), 0.0) * self.p_alive(of)
+        while_active: FloatArray = third / (a - 1.0) * (1.0 - tail)
+        return np.maximum(while_active, 0.0) * self.p_alive(of)
 
     def purchase_probability(self, of: Summary, horizon_days: float) -> FloatArray:
         """Probability of at least one purchase within the horizon, in [0, 1].

@@ -7,7 +7,6 @@ Catalogue columns in, one row out per row in; `params={"horizon_days": 90}` choo
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -31,7 +30,7 @@ class ClvPyfunc(PythonModel):
         self,
         context: PythonModelContext,  # noqa: ARG002  mlflow passes it
         model_input: pd.DataFrame,
-        params: dict[str, Any] | None = None,
+        params: dict[str, int] | None = None,
     ) -> pd.DataFrame:
         """Columns purchase_probability, predicted_number_of_orders, predicted_clv; the input's index."""
         model = self.bundle.model

@@ -28,7 +28,6 @@ from features.catalogue import CATALOGUE
 from features.errors import GateError, RegistryError
 from features.validation import Intake
 from model.bundle import save_bundle
-from training import pyfunc
 from training.card import model_card
 from training.fingerprint import git_commit
 from training.fitting import N_TREES, SEED, TREES
@@ -206,7 +205,7 @@ def _log_model(trained: Trained) -> str:
         save_bundle(bundle, trained.model, trained.provenance)
         logged = mlflow.pyfunc.log_model(
             name="model",
-            python_model=str(Path(pyfunc.__file__)),
+            python_model=str(Path(__file__).with_name("pyfunc.py")),
             artifacts={"bundle": str(bundle)},
             signature=signature(),
             input_example=input_example(),

@@ -1,0 +1,189 @@
+"""One run per training, two aliases that move, and plain words when the registry says no."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+
+from features.errors import GateError, RegistryError
+from features.frame import build_features
+from features.matrix import feature_matrix
+from features.options import ReadOptions
+from features.orders import OrderLog
+from features.validation import Intake, RawOrders, validate
+from serving.store import ModelStore
+from training.gate import Verdict
+from training.registry import Registry, input_example
+from training.train import Trained, train
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def trained(shop: OrderLog) -> Trained:
+    return train(shop, shop.complete_until, [30], "UTC")
+
+
+@pytest.fixture(scope="module")
+def intake(shop: OrderLog) -> Intake:
+    import pyarrow as pa
+
+    columns = {
+        "customer_id": [*np.repeat(shop.customer_ids, np.diff(shop.starts)), None],
+        "ordered_at": pa.array([*shop.ordered_at.tolist(), 0], pa.timestamp("us")),
+        "amount": [*shop.amount, 1.0],
+    }
+    return validate(RawOrders(pa.table(columns), np.arange(1, shop.n_rows + 2), {}), ReadOptions(), None)
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Registry:
+    folder = tmp_path_factory.mktemp("registry")
+    return Registry(f"sqlite:///{folder / 'mlflow.db'}", (folder / "artifacts").as_uri())
+
+
+@pytest.fixture(scope="module")
+def first(registry: Registry, trained: Trained, intake: Intake) -> str:
+    return registry.record(replace_gate(trained, holds=True), intake, "clv")
+
+
+def replace_gate(trained: Trained, *, holds: bool) -> Trained:
+    class Judged(Trained):
+        @property
+        def verdicts(self) -> list[Verdict]:
+            return [Verdict(holds, "total bias +99.0% must lie within ±25%")]
+
+    return Judged(trained.model, trained.provenance, trained.cases, trained.dropped_horizons)
+
+
+def files_of(registry: Registry, version: str) -> set[str]:
+    client = registry.client()
+    run = client.get_model_version("clv", version).run_id
+    folder = Path(mlflow.artifacts.download_artifacts(run_id=run))
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_run_carries_its_evidence(registry: Registry, first: str, trained: Trained) -> None:
+    client = registry.client()
+    run = client.get_run(client.get_model_version("clv", first).run_id)
+    assert run.info.status == "FINISHED"
+    assert run.data.params["seed"] == "7"
+    assert run.data.tags["data_fingerprint"] == trained.provenance.data_fingerprint
+    assert run.data.tags["git_commit"]
+    assert run.data.metrics["rows_rejected"] == 1
+    for model in ("clv", "carry_forward", "bgnbd_gamma_gamma"):
+        assert f"{model}.normalized_gini.30d" in run.data.metrics
+    assert files_of(registry, first) >= {
+        "held_out.json",
+        "model_card.md",
+        "rejected_by_rule.json",
+        "plots/calibration_30d.png",
+        "plots/deciles_30d.png",
+        "plots/gain_curve_30d.png",
+        "plots/importance_30d.png",
+    }
+
+
+def test_the_newest_training_is_challenger_until_it_is_promoted(
+    registry: Registry, first: str, trained: Trained, intake: Intake
+) -> None:
+    assert registry.promote("clv") == (first, None)
+    second = registry.record(replace_gate(trained, holds=True), intake, "clv")
+    assert registry.promote("clv") == (second, first)
+    assert registry.rollback("clv") == (first, second)
+    assert registry.rollback("clv") == (second, first)
+    assert registry.promote("clv", first) == (first, second)
+
+
+def test_a_failed_gate_refuses_with_its_figures(registry: Registry, trained: Trained, intake: Intake) -> None:
+    version = registry.record(replace_gate(trained, holds=False), intake, "gated")
+    with pytest.raises(GateError, match=rf"Version {version} .*\+99\.0%.*champion stays"):
+        registry.promote("gated")
+    with pytest.raises(RegistryError, match="no previous champion"):
+        registry.rollback("gated")
+
+
+def test_unknown_names_are_answered_with_the_known_ones(registry: Registry, first: str, tmp_path: Path) -> None:
+    with pytest.raises(RegistryError, match=r"'nope'\. Registered: clv"):
+        registry.promote("nope")
+    store = ModelStore(registry.uri, tmp_path)
+    with pytest.raises(RegistryError, match=r"'nope'\. Registered: clv"):
+        store.load("nope")
+    with pytest.raises(RegistryError, match="'99'"):
+        store.load("clv", "99")
+
+
+def test_what_is_registered_predicts_what_was_fitted(
+    registry: Registry, first: str, trained: Trained, shop: OrderLog, tmp_path: Path
+) -> None:
+    bundle = ModelStore(registry.uri, tmp_path).load("clv", first)
+    assert (bundle.name, bundle.version) == ("clv", first)
+    matrix = feature_matrix(shop, shop.complete_until)
+    assert bundle.model.predict(matrix).clv.tobytes() == trained.model.predict(matrix).clv.tobytes()
+
+
+def test_pyfunc_gives_a_row_for_a_row(registry: Registry, first: str, trained: Trained, shop: OrderLog) -> None:
+    registry.client()
+    model = mlflow.pyfunc.load_model(f"models:/clv/{first}")
+    frame = pd.DataFrame(feature_matrix(shop, shop.complete_until).values, columns=list(input_example().columns))
+    found = model.predict(frame, params={"horizon_days": 30})
+    expected = trained.model.predict(feature_matrix(shop, shop.complete_until))
+    assert found["predicted_clv"].to_numpy().tobytes() == np.ascontiguousarray(expected.clv[:, 0]).tobytes()
+    assert len(model.predict(input_example())) == 2
+
+
+def test_no_customer_is_in_any_artefact(registry: Registry, first: str, shop: OrderLog) -> None:
+    """The ids are eight digits; none may stand anywhere in what a training wrote."""
+    client = registry.client()
+    version = client.get_model_version("clv", first)
+    folders = [mlflow.artifacts.download_artifacts(run_id=version.run_id)]
+    folders.append(mlflow.artifacts.download_artifacts(artifact_uri=f"models:/clv/{first}"))
+    texts = [path.read_bytes() for folder in folders for path in Path(folder).rglob("*") if path.is_file()]
+    assert len(texts) > 10
+    for name in shop.customer_ids[::50]:
+        assert not any(name.encode() in text for text in texts)
+
+
+def test_an_interrupted_recording_is_killed_and_registers_nothing(
+    registry: Registry, first: str, trained: Trained, intake: Intake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("training.registry._log_model", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        registry.record(trained, intake, "interrupted")
+    client = registry.client()
+    newest = client.search_runs([client.get_experiment_by_name("clv").experiment_id], max_results=1)[0]
+    assert newest.info.status == "KILLED"
+    assert "interrupted" not in {model.name for model in client.search_registered_models()}
+
+
+def test_a_damaged_local_copy_is_fetched_again(registry: Registry, first: str, tmp_path: Path) -> None:
+    store = ModelStore(registry.uri, tmp_path)
+    (store.bundle_folder("clv", first) / "churn_30.txt").write_text("damaged")
+    assert store.load("clv", first).version == first
+
+
+def test_an_unreachable_registry_is_said_plainly(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    address = "http://127.0.0.1:9"
+    actions: list[Callable[[], object]] = [
+        Registry(address).ensure_reachable,
+        lambda: Registry(address).promote("clv"),
+        lambda: ModelStore(address, tmp_path).load("clv"),
+    ]
+    for action in actions:
+        with pytest.raises(RegistryError, match=r"127\.0\.0\.1:9"):
+            action()
+
+
+def test_the_example_is_nobodys_row(cdnow_frame: pd.DataFrame) -> None:
+    known = build_features(cdnow_frame, "1998-04-02").to_numpy(np.float64)
+    example = input_example().to_numpy(np.float64)
+    assert not any(np.array_equal(row, other, equal_nan=True) for row in example for other in known)
