@@ -12,14 +12,7 @@ from datetime import UTC, tzinfo
 
 import numpy as np
 
-from features.arrays import (
-    AnyArray,
-    BoolArray,
-    FloatArray,
-    IntArray,
-    ObjectArray,
-    RuleArray,
-)
+from features.arrays import AnyArray, BoolArray, CodeArray, FloatArray, IntArray, ObjectArray, RuleArray
 from features.columns import (
     LINE_ITEM_COLUMNS,
     MAX_AMOUNT,
@@ -37,18 +30,16 @@ from features.orders import OrderLog
 class Codes:
     """A text column as codes into its distinct values; -1 is null."""
 
-    codes: IntArray
+    codes: CodeArray
     values: ObjectArray
 
     def ranked(self, rows: IntArray) -> IntArray:
         """Codes of some rows renumbered by the order of their texts; nulls stay -1 and come first."""
         codes = self.codes[rows]
         present = np.unique(codes[codes >= 0])
-        if not len(present):
-            return codes
-        rank = np.full(len(self.values), -1, dtype=np.int64)
+        rank = np.full(len(self.values) + 1, -1, dtype=np.int64)  # the last place is the nulls'
         rank[present[np.argsort(self.values[present], kind="stable")]] = np.arange(len(present))
-        return np.where(codes >= 0, rank[codes], -1)
+        return rank[codes]
 
 
 @dataclass(frozen=True)
@@ -100,7 +91,7 @@ def assemble(
         Whether identical line items of one order are dropped after the first.
     """
     broken = _row_rules(orders, now)
-    usable = np.flatnonzero(broken == 0)
+    usable = np.flatnonzero(broken == 0) if broken.any() else np.arange(len(broken))
     event_at = _event_at(orders, usable)
     order = _total_order(orders, usable, event_at)
     same_as_previous = _same_as_previous(orders, order)
@@ -115,17 +106,21 @@ def _row_rules(orders: TypedOrders, now: int | None) -> RuleArray:
     rules: list[tuple[Rule, BoolArray]] = [
         (Rule.NO_CUSTOMER, orders.customer.codes < 0),
         (Rule.UNREADABLE_DATE, orders.ordered_at == NO_INSTANT),
-        (Rule.UNREADABLE_AMOUNT, np.isnan(orders.amount)),
-        (Rule.AMOUNT_NOT_FINITE, np.isinf(orders.amount)),
-        (Rule.AMOUNT_TOO_LARGE, np.abs(orders.amount) > MAX_AMOUNT),
     ]
+    if not np.all(np.abs(orders.amount) <= MAX_AMOUNT):
+        rules += [
+            (Rule.UNREADABLE_AMOUNT, np.isnan(orders.amount)),
+            (Rule.AMOUNT_NOT_FINITE, np.isinf(orders.amount)),
+            (Rule.AMOUNT_TOO_LARGE, np.abs(orders.amount) > MAX_AMOUNT),
+        ]
     rules += [(Rule.AMOUNT_TOO_LARGE, np.abs(column) > MAX_AMOUNT) for column in orders.numbers.values()]
     if now is not None:
         rules.append((Rule.LATER_THAN_NOW, orders.ordered_at > now + DAY_US))
     if STATUS in orders.texts:
         rules.append((Rule.NEVER_PAID, _never_paid(orders.texts[STATUS])))
     for rule, breaks in rules:
-        broken[breaks & (broken == 0)] = rule
+        if breaks.any():
+            broken[breaks & (broken == 0)] = rule
     return broken
 
 
@@ -147,7 +142,7 @@ def _event_at(orders: TypedOrders, usable: IntArray) -> IntArray:
     order_id = orders.texts[ORDER_ID]
     lines = usable[order_id.codes[usable] >= 0]
     own = orders.ordered_at[lines]
-    keys = orders.customer.codes[lines] * len(order_id.values) + order_id.codes[lines]
+    keys = orders.customer.codes[lines].astype(np.int64) * len(order_id.values) + order_id.codes[lines]
     _, group = np.unique(keys, return_inverse=True)
     first = np.full(int(group.max(initial=-1)) + 1, np.iinfo(np.int64).max)
     np.minimum.at(first, group, own)
@@ -162,13 +157,15 @@ def _total_order(orders: TypedOrders, rows: IntArray, event_at: IntArray) -> Int
     Two fast sorts do nearly all the work; only rows that tie on customer and time are
     compared further, so that a shuffled log gives the same sums to the last bit.
     """
-    customer, at = (
-        _rank_customers(orders.customer)[orders.customer.codes[rows]],
-        event_at[rows],
-    )
+    customer, at = _ranked_customers(orders.customer), event_at
+    if len(rows) < len(at):
+        customer, at = customer[rows], at[rows]
     if not _is_sorted(customer, at):
-        by_time = np.argsort(at) if np.any(at[1:] < at[:-1]) else np.arange(len(at))
-        order = by_time[np.argsort(customer[by_time], kind="stable")]
+        if np.any(at[1:] < at[:-1]):
+            by_time = np.argsort(at)
+            order = by_time[_stable_order(customer[by_time])]
+        else:
+            order = _stable_order(customer)
         rows, customer, at = rows[order], customer[order], at[order]
     tied = np.zeros(len(rows) + 1, dtype=np.bool_)
     tied[1:-1] = (customer[1:] == customer[:-1]) & (at[1:] == at[:-1])
@@ -180,17 +177,29 @@ def _total_order(orders: TypedOrders, rows: IntArray, event_at: IntArray) -> Int
     return rows
 
 
-def _is_sorted(customer: IntArray, at: IntArray) -> bool:
+def _stable_order(codes: CodeArray) -> IntArray:
+    """Stable argsort of codes >= 0, 16 bits a pass: numpy sorts 16-bit keys by radix, in linear time."""
+    order = np.argsort((codes & 0xFFFF).astype(np.uint16), kind="stable")
+    while codes.max(initial=0) > 0xFFFF:
+        codes = codes >> 16
+        order = order[np.argsort((codes & 0xFFFF).astype(np.uint16)[order], kind="stable")]
+    return order
+
+
+def _is_sorted(customer: CodeArray, at: IntArray) -> bool:
+    if np.any(customer[1:] < customer[:-1]):
+        return False
     later = (customer[1:] > customer[:-1]) | ((customer[1:] == customer[:-1]) & (at[1:] >= at[:-1]))
     return bool(later.all())
 
 
-def _rank_customers(customer: Codes) -> IntArray:
-    """Place of each distinct id in ascending order of the ids."""
-    rank = np.arange(len(customer.values))
-    if not np.all(customer.values[1:] >= customer.values[:-1]):
-        rank[np.argsort(customer.values, kind="stable")] = rank.copy()
-    return rank
+def _ranked_customers(customer: Codes) -> CodeArray:
+    """Each row's customer as a place in ascending order of the ids; files deliver their codes so."""
+    if np.all(customer.values[1:] >= customer.values[:-1]):
+        return customer.codes
+    rank = np.empty(len(customer.values), dtype=np.int32)
+    rank[np.argsort(customer.values, kind="stable")] = np.arange(len(rank), dtype=np.int32)
+    return rank[customer.codes]
 
 
 def _tie_keys(orders: TypedOrders, rows: IntArray) -> list[AnyArray]:
@@ -204,11 +213,15 @@ def _tie_keys(orders: TypedOrders, rows: IntArray) -> list[AnyArray]:
 
 def _same_as_previous(orders: TypedOrders, rows: IntArray) -> BoolArray:
     """Rows equal to the one before in every column; nulls equal nulls."""
-    same = np.zeros(len(rows), dtype=np.bool_)
-    columns = [orders.customer.codes, orders.ordered_at, orders.amount]
+    columns: list[AnyArray] = [orders.customer.codes, orders.ordered_at, orders.amount]
     columns += [column.codes for column in orders.texts.values()]
     columns += [np.nan_to_num(column, nan=-np.inf) for column in orders.numbers.values()]
-    same[1:] = np.logical_and.reduce([column[rows[1:]] == column[rows[:-1]] for column in columns])
+    customer = columns.pop(0)[rows]
+    places = np.flatnonzero(customer[1:] == customer[:-1]) + 1
+    for column in columns:  # few rows are left after the second column
+        places = places[column[rows[places]] == column[rows[places - 1]]]
+    same = np.zeros(len(rows), dtype=np.bool_)
+    same[places] = True
     return same
 
 
@@ -241,7 +254,8 @@ def _repeated(
 
 
 def _log(orders: TypedOrders, rows: IntArray, event_at: IntArray, zone: tzinfo, currency: str) -> OrderLog:
-    codes = orders.customer.codes[rows]
+    codes, ordered_at = orders.customer.codes[rows], orders.ordered_at[rows]
+    events_at = event_at[rows] if orders.has_line_items else None
     opens = np.ones(len(rows), dtype=np.bool_)
     np.not_equal(codes[1:], codes[:-1], out=opens[1:])
     firsts = np.flatnonzero(opens)
@@ -250,21 +264,19 @@ def _log(orders: TypedOrders, rows: IntArray, event_at: IntArray, zone: tzinfo, 
     return OrderLog(
         customer_ids=orders.customer.values[codes[firsts]],
         starts=np.append(firsts, len(rows)).astype(np.int64),
-        ordered_at=orders.ordered_at[rows],
+        ordered_at=ordered_at,
         amount=orders.amount[rows] + 0.0,  # no negative zero
-        event=_events(orders, rows, event_at[rows]),
-        event_at=event_at[rows] if orders.has_line_items else None,
+        event=None if events_at is None else _events(orders, rows, events_at),
+        event_at=events_at,
         optional=optional,
-        complete_until=next_midnight(int(orders.ordered_at[rows].max())) if len(rows) else 0,
+        complete_until=next_midnight(int(ordered_at.max())) if len(rows) else 0,
         currency=currency,
         zone=zone,
     )
 
 
-def _events(orders: TypedOrders, rows: IntArray, at: IntArray) -> IntArray | None:
+def _events(orders: TypedOrders, rows: IntArray, at: IntArray) -> IntArray:
     """Number the events of sorted line items; a line without an order id is an event of its own."""
-    if not orders.has_line_items:
-        return None
     customer, order_id = orders.customer.codes[rows], orders.texts[ORDER_ID].codes[rows]
     opens = np.ones(len(rows), dtype=np.bool_)
     opens[1:] = (customer[1:] != customer[:-1]) | (at[1:] != at[:-1]) | (order_id[1:] != order_id[:-1])

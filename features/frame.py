@@ -24,7 +24,7 @@ def orders_from_frame(orders: pd.DataFrame, options: ReadOptions | None = None, 
     settings = options or ReadOptions()
     columns = resolve([str(name) for name in orders.columns], settings.mapping)
     table = pa.table({name: _array(orders[column]) for name, column in columns.items()})
-    return validate(RawOrders(table, np.arange(1, len(orders) + 1), {}), settings, now)
+    return validate(RawOrders(table, {}), settings, now)
 
 
 def _array(column: pd.Series[Any]) -> pa.Array:

@@ -18,7 +18,7 @@ import numpy as np
 
 from features.arrays import AnyArray, BoolArray, FloatArray, IntArray
 from features.columns import LINE_ITEM_COLUMNS
-from features.instants import DAY_US, local_us
+from features.instants import DAY_US, first_day_of_month, local_us, month_of_day
 from features.orders import OrderLog
 from features.segments import Segments
 
@@ -170,7 +170,7 @@ class Purchases(Segments):
     @cached_property
     def calendar_month(self) -> IntArray:
         """Local calendar month, int64 months since 1970-01."""
-        return self.day.astype("datetime64[D]").astype("datetime64[M]").astype(np.int64)
+        return month_of_day(self.day)
 
     @cached_property
     def month(self) -> IntArray:
@@ -180,7 +180,7 @@ class Purchases(Segments):
     @cached_property
     def day_of_month(self) -> IntArray:
         """Day of the month, 1-31, int64."""
-        opens = self.calendar_month.astype("datetime64[M]").astype("datetime64[D]").astype(np.int64)
+        opens = first_day_of_month(self.calendar_month)
         return self.day - opens + 1
 
     @cached_property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
 from typing import Final
@@ -69,3 +70,23 @@ def local_us(instants: IntArray, zone: tzinfo) -> IntArray:
     buckets, place = np.unique(instants // _OFFSET_STEP_US, return_inverse=True)
     offsets = np.array([_offset_us(int(bucket), zone) for bucket in buckets], dtype=np.int64)
     return instants + offsets[place.reshape(instants.shape)] if len(offsets) else instants
+
+
+def month_of_day(days: IntArray) -> IntArray:
+    """Months since 1970-01 of days since 1970-01-01."""
+    return _by_table(days, lambda day: day.astype("M8[D]").astype("M8[M]").astype(np.int64))
+
+
+def first_day_of_month(months: IntArray) -> IntArray:
+    """Day since 1970-01-01 that opens each month since 1970-01."""
+    return _by_table(months, lambda month: month.astype("M8[M]").astype("M8[D]").astype(np.int64))
+
+
+def _by_table(values: IntArray, convert: Callable[[IntArray], IntArray]) -> IntArray:
+    """Convert each distinct value once where values repeat: calendar arithmetic is slow, a table is not."""
+    if not len(values):
+        return convert(values)
+    low, high = int(values.min()), int(values.max())
+    if high - low >= len(values):
+        return convert(values)
+    return convert(np.arange(low, high + 1))[values - low]

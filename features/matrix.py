@@ -81,20 +81,22 @@ def feature_matrix(
     values = np.empty((log.n_customers, len(wanted)))
     customers = np.empty(log.n_customers, dtype=np.int64)
     n_known = 0
-    for low, high in blocks(log.starts):
-        orders = Purchases(log.customers(low, high), as_of, _resolve)
-        known = np.flatnonzero(orders.lengths > 0)
-        rows = slice(n_known, n_known + len(known))
-        customers[rows] = known + low
-        if len(known):
-            for place, name in enumerate(wanted):
-                values[rows, place] = orders[name][known]
-        n_known += len(known)
-        if on_block is not None:
-            on_block(high - low)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for low, high in blocks(log.starts):
+            orders = Purchases(log.customers(low, high), as_of, _resolve)
+            known = np.flatnonzero(orders.lengths > 0)
+            rows = slice(n_known, n_known + len(known))
+            customers[rows] = known + low
+            if len(known):
+                columns = np.empty((len(wanted), high - low))
+                for place, name in enumerate(wanted):
+                    columns[place] = orders[name]
+                values[rows] = columns.T if len(known) == high - low else columns.T[known]
+            n_known += len(known)
+            if on_block is not None:
+                on_block(high - low)
     return FeatureMatrix(as_of, wanted, customers[:n_known], values[:n_known])
 
 
 def _resolve(orders: Purchases, name: str) -> FloatArray:
-    with np.errstate(over="ignore", invalid="ignore"):
-        return CATALOGUE[name].values(orders)
+    return CATALOGUE[name].values(orders)

@@ -35,7 +35,7 @@ class OrderLog:
     event_at
         Instant of that event; equals `ordered_at` when each row is an event.
     optional
-        The optional columns that were mapped: float64 for numbers, int64 codes for texts
+        The optional columns that were mapped: float64 for numbers, int32 codes for texts
         (-1 is null; the size of a code means nothing), each of shape (n_rows,).
     complete_until
         Instant until which no order is missing: the midnight after the last row read, or the

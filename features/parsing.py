@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features.arrays import BoolArray, FloatArray, IntArray
+from features.arrays import BoolArray, CodeArray, FloatArray, IntArray
 from features.assemble import Codes
 from features.errors import OrdersError, listed
 from features.instants import NO_INSTANT, to_us
@@ -44,12 +44,12 @@ def text_codes(column: pa.ChunkedArray, name: str) -> Codes:
     values = _as_text(encoded.dictionary, name)
     order = pc.sort_indices(values).to_numpy()
     ordered = values.take(pa.array(order)).to_numpy(zero_copy_only=False).astype(object)
-    rank = np.full(len(values) + 1, -1, dtype=np.int64)
-    rank[order] = np.arange(len(values))
+    rank = np.full(len(values) + 1, -1, dtype=np.int32)
+    rank[order] = np.arange(len(values), dtype=np.int32)
     blank = np.array([value is None or not value.strip() for value in ordered], dtype=np.bool_)
     codes = rank[_indices(encoded, null=len(values))]
     if blank.any():
-        kept = np.append(np.where(blank, -1, np.cumsum(~blank) - 1), -1)
+        kept = np.append(np.where(blank, -1, np.cumsum(~blank) - 1), -1).astype(np.int32)
         codes, ordered = kept[codes], ordered[~blank]
     return Codes(codes, ordered)
 
@@ -124,12 +124,12 @@ def _encoded(column: pa.ChunkedArray) -> pa.DictionaryArray:
         column = column.cast(pa.large_string())
     if not pa.types.is_dictionary(column.type):
         column = column.dictionary_encode()
-    whole = column.unify_dictionaries().combine_chunks()
+    whole = column.combine_chunks()  # one dictionary for all chunks, unified only where they differ
     return whole.chunk(0) if isinstance(whole, pa.ChunkedArray) else whole
 
 
-def _indices(encoded: pa.DictionaryArray, null: int) -> IntArray:
-    return np.asarray(encoded.indices.fill_null(null).to_numpy(zero_copy_only=False).astype(np.int64))
+def _indices(encoded: pa.DictionaryArray, null: int) -> CodeArray:
+    return np.asarray(encoded.indices.fill_null(null).to_numpy(zero_copy_only=False))
 
 
 def _as_text(values: pa.Array, name: str) -> pa.Array:

@@ -16,9 +16,7 @@ from features.arrays import BoolArray, FloatArray, IntArray
 
 def ratio(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
     """Quotient, null (NaN) where the denominator is 0 or either side is null."""
-    out = np.full(len(numerator), np.nan)
-    np.divide(numerator, denominator, out=out, where=denominator != 0)
-    return out
+    return numerator / np.where(denominator == 0.0, np.nan, denominator)
 
 
 class Segments:
@@ -102,20 +100,19 @@ class Segments:
         out = np.full(self.n_customers, np.nan)
         if not self.n_rows:
             return out
-        ordered = rows[self._order_within(rows)]
+        ordered = self._sorted_within(rows)
         filled = self.lengths > 0
         low = (self.starts + (self.lengths - 1) // 2)[filled]
         high = (self.starts + self.lengths // 2)[filled]
         out[filled] = (ordered[low] + ordered[high]) / 2.0
         return out
 
-    def _order_within(self, rows: FloatArray) -> IntArray:
-        """Permutation that sorts rows inside each customer; ties are equal values, so any order does."""
-        by_value = np.argsort(rows)
-        key = self.customer_of_row[by_value]
-        if self.n_customers <= 1 << 16:
-            key = key.astype(np.uint16)  # numpy sorts 16-bit keys by radix: linear time
-        return by_value[np.argsort(key, kind="stable")]
+    def _sorted_within(self, rows: FloatArray) -> FloatArray:
+        """Rows sorted inside each customer: complex numbers sort by real part, then by imaginary part."""
+        keyed = np.empty(self.n_rows, dtype=np.complex128)
+        keyed.real, keyed.imag = self.customer_of_row, rows
+        keyed.sort()
+        return keyed.imag
 
     def n_distinct(self, codes: IntArray) -> FloatArray:
         """Distinct non-negative codes; negative codes are nulls and do not count."""

@@ -10,13 +10,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, Final, cast
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.dataset as pa_dataset
 import pyarrow.fs as pa_fs
 
-from features.arrays import IntArray
 from features.errors import OrdersError, UsageError, listed
 from features.mapping import resolve
 from features.options import ReadOptions
@@ -195,9 +193,4 @@ def _mapped(table: pa.Table, options: ReadOptions) -> RawOrders:
 
 def _renamed(table: pa.Table, columns: dict[str, str], malformed: dict[int, str] | None = None) -> RawOrders:
     named = pa.table({name: table.column(column) for name, column in columns.items()})
-    return RawOrders(named, _row_numbers(named.num_rows, malformed or {}), malformed or {})
-
-
-def _row_numbers(n_rows: int, malformed: dict[int, str]) -> IntArray:
-    numbers = np.arange(1, n_rows + len(malformed) + 1)
-    return np.setdiff1d(numbers, np.fromiter(malformed, dtype=np.int64, count=len(malformed)))[:n_rows]
+    return RawOrders(named, malformed or {})

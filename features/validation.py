@@ -37,15 +37,17 @@ class RawOrders:
     ----------
     table
         Columns under contract names, in the types of the source.
-    rows
-        1-based number of each table row in the source.
     malformed
-        Text of each malformed row, by its 1-based row number.
+        Text of each row that is not in the table, by its 1-based row number in the source.
     """
 
     table: pa.Table
-    rows: IntArray
     malformed: Mapping[int, str]
+
+    def row_numbers(self, places: IntArray) -> IntArray:
+        """1-based numbers in the source of rows of the table."""
+        skipped = np.sort(np.fromiter(self.malformed, dtype=np.int64, count=len(self.malformed)))
+        return places + 1 + np.searchsorted(skipped - np.arange(len(skipped)) - 1, places, side="right")
 
 
 @dataclass(frozen=True)
@@ -174,7 +176,7 @@ def _rejected(raw: RawOrders, done: Assembled) -> pa.Table:
     n_malformed = len(raw.malformed)
     whole = pa.table(
         {
-            "row": pa.array([*raw.rows[places], *raw.malformed], pa.int64()),
+            "row": pa.array([*raw.row_numbers(places), *raw.malformed], pa.int64()),
             "rule": pa.array(
                 [rule.label for rule in rules] + [Rule.MALFORMED_ROW.label] * n_malformed,
                 pa.string(),

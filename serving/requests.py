@@ -202,7 +202,7 @@ def typed(customers: Sequence[Customer]) -> TypedOrders:
     orders = [order for customer in customers for order in customer.orders]
     sent = frozenset().union(*(order.model_fields_set for order in orders))
     lengths = [len(customer.orders) for customer in customers]
-    owners = np.repeat(np.arange(len(customers)), lengths)
+    owners = np.repeat(np.arange(len(customers), dtype=np.int32), lengths)
     texts = {name: [getattr(order, name) for order in orders] for name in TEXTS if name in sent}
     if ORDER_ID in texts:  # an order id is the customer's own: two customers of a call may share one
         pairs = zip(owners.tolist(), texts[ORDER_ID], strict=True)
@@ -219,7 +219,7 @@ def typed(customers: Sequence[Customer]) -> TypedOrders:
 def _codes(texts: Sequence[str | None]) -> Codes:
     distinct: dict[str, int] = {}
     codes = [distinct.setdefault(text, len(distinct)) if text and text.strip() else -1 for text in texts]
-    return Codes(np.array(codes, dtype=np.int64), np.array([*distinct, None], dtype=object)[:-1])
+    return Codes(np.array(codes, dtype=np.int32), np.array([*distinct, None], dtype=object)[:-1])
 
 
 def _numbers(values: Sequence[float | None]) -> FloatArray:

@@ -45,7 +45,7 @@ class Simulated:
         n_customers = len(self.rate)
         ids = np.array([f"{number:08d}" for number in range(n_customers)], dtype=object)
         at = start + (self.day * DAY_US).astype(np.int64)
-        return assemble(TypedOrders(Codes(self.customer, ids), at, self.amount)).log
+        return assemble(TypedOrders(Codes(self.customer.astype(np.int32), ids), at, self.amount)).log
 
 
 def simulate(n_customers: int, days: int, *, seed: int = 0, joined_over: float = 0.5) -> Simulated:

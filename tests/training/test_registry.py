@@ -38,7 +38,7 @@ def intake(shop: OrderLog) -> Intake:
         "ordered_at": pa.array([*shop.ordered_at.tolist(), 0], pa.timestamp("us")),
         "amount": [*shop.amount, 1.0],
     }
-    return validate(RawOrders(pa.table(columns), np.arange(1, shop.n_rows + 2), {}), ReadOptions(), None)
+    return validate(RawOrders(pa.table(columns), {}), ReadOptions(), None)
 
 
 @pytest.fixture(scope="module")
