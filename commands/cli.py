@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-from importlib.metadata import version
 from typing import Annotated
 
 import typer
-from click.exceptions import ClickException
 
+import features
 from commands.backtest import backtest
 from commands.bundle import bundle
 from commands.console import say
@@ -45,7 +44,7 @@ def _root(
     ] = False,
 ) -> None:
     if show_version:
-        print(version("predictive-clv"))
+        print(features.__version__)
         raise typer.Exit
 
 
@@ -59,12 +58,13 @@ def run(arguments: list[str]) -> int:
     try:
         code = app(arguments, standalone_mode=False, prog_name="clv")
         return code if isinstance(code, int) else 0
-    except ClickException as error:
-        error.show()
-        return error.exit_code
     except ClvError as error:
         say(f"Error: {error}")
         return error.exit_code
+    except typer.TyperException as error:  # the words themselves are wrong
+        if error.format_message():
+            say(f"Error: {error.format_message()} See clv --help, or clv COMMAND --help.")
+        return 2
     except (KeyboardInterrupt, typer.Abort):
         say("Interrupted. Nothing was left half done.")
         return INTERRUPTED

@@ -12,3 +12,5 @@ In the order the data flows:
 `errors`, `columns`, `instants`, `arrays` are the vocabulary. The engine (`segments`, `history`,
 `matrix`) and the definitions are pure: no I/O, clock, environment or logging.
 """
+
+__version__ = "0.1.0"

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
 
 import numpy as np
+from scipy.sparse import coo_array
 
 from features.arrays import AnyArray, BoolArray, CodeArray, FloatArray, IntArray, ObjectArray, RuleArray
 from features.columns import (
@@ -24,6 +25,8 @@ from features.columns import (
 )
 from features.instants import DAY_US, NO_INSTANT, next_midnight
 from features.orders import OrderLog
+
+_COUNTING_SORT_FROM = 10_000
 
 
 @dataclass(frozen=True)
@@ -92,12 +95,36 @@ def assemble(
     """
     broken = _row_rules(orders, now)
     usable = np.flatnonzero(broken == 0) if broken.any() else np.arange(len(broken))
-    event_at = _event_at(orders, usable)
-    order = _total_order(orders, usable, event_at)
-    same_as_previous = _same_as_previous(orders, order)
-    dropped = _repeated(orders, order, same_as_previous, broken, drop_repeated_lines)
+    ordered = _total_order(orders, usable, _event_at(orders, usable))
+    same_as_previous = _same_as_previous(orders, ordered)
+    dropped = _repeated(orders, ordered.rows, same_as_previous, broken, drop_repeated_lines)
     identical = int((same_as_previous & ~dropped).sum())
-    return Assembled(_log(orders, order[~dropped], event_at, zone, currency), broken, identical)
+    kept = ordered.keep(~dropped) if dropped.any() else ordered
+    return Assembled(_log(orders, kept, zone, currency), broken, identical)
+
+
+@dataclass(frozen=True)
+class _Ordered:
+    """Rows in the total order, with what was gathered to order them, shape (n,) each.
+
+    Attributes
+    ----------
+    customer
+        Code of the row's customer, ascending with the ids.
+    event_at
+        Instant of the row's event.
+    tied
+        Places whose row has the customer and event time of the one before, shape (n_tied,).
+    """
+
+    rows: IntArray
+    customer: CodeArray
+    event_at: IntArray
+    tied: IntArray
+
+    def keep(self, mask: BoolArray) -> _Ordered:
+        """Return some of the rows."""
+        return _Ordered(self.rows[mask], self.customer[mask], self.event_at[mask], np.empty(0, dtype=np.int64))
 
 
 def _row_rules(orders: TypedOrders, now: int | None) -> RuleArray:
@@ -151,7 +178,7 @@ def _event_at(orders: TypedOrders, usable: IntArray) -> IntArray:
     return event_at
 
 
-def _total_order(orders: TypedOrders, rows: IntArray, event_at: IntArray) -> IntArray:
+def _total_order(orders: TypedOrders, rows: IntArray, event_at: IntArray) -> _Ordered:
     """Permute rows into: customer, event time, order id, row time, amount, every other column.
 
     Two fast sorts do nearly all the work; only rows that tie on customer and time are
@@ -167,23 +194,23 @@ def _total_order(orders: TypedOrders, rows: IntArray, event_at: IntArray) -> Int
         else:
             order = _stable_order(customer)
         rows, customer, at = rows[order], customer[order], at[order]
-    tied = np.zeros(len(rows) + 1, dtype=np.bool_)
-    tied[1:-1] = (customer[1:] == customer[:-1]) & (at[1:] == at[:-1])
-    places = np.flatnonzero(tied[:-1] | tied[1:])
-    if len(places):
+    tied = np.flatnonzero((customer[1:] == customer[:-1]) & (at[1:] == at[:-1])) + 1
+    if len(tied):
+        places = np.union1d(tied - 1, tied)
         inner = np.lexsort([*reversed(_tie_keys(orders, rows[places])), at[places], customer[places]])
         rows = rows.copy()
         rows[places] = rows[places][inner]
-    return rows
+    return _Ordered(rows, customer, at, tied)
 
 
 def _stable_order(codes: CodeArray) -> IntArray:
-    """Stable argsort of codes >= 0, 16 bits a pass: numpy sorts 16-bit keys by radix, in linear time."""
-    order = np.argsort((codes & 0xFFFF).astype(np.uint16), kind="stable")
-    while codes.max(initial=0) > 0xFFFF:
-        codes = codes >> 16
-        order = order[np.argsort((codes & 0xFFFF).astype(np.uint16)[order], kind="stable")]
-    return order
+    """Stable argsort of codes >= 0; for many rows by the counting sort that builds a sparse matrix."""
+    if len(codes) < _COUNTING_SORT_FROM:
+        return np.argsort(codes, kind="stable")
+    places = np.arange(len(codes), dtype=np.int32)
+    shape = (int(codes.max()) + 1, len(codes))
+    by_code = coo_array((np.ones(len(codes), dtype=np.int8), (codes, places)), shape=shape).tocsr()
+    return np.asarray(by_code.indices)
 
 
 def _is_sorted(customer: CodeArray, at: IntArray) -> bool:
@@ -211,15 +238,15 @@ def _tie_keys(orders: TypedOrders, rows: IntArray) -> list[AnyArray]:
     return [*keys, *texts.values(), *numbers]
 
 
-def _same_as_previous(orders: TypedOrders, rows: IntArray) -> BoolArray:
+def _same_as_previous(orders: TypedOrders, ordered: _Ordered) -> BoolArray:
     """Rows equal to the one before in every column; nulls equal nulls."""
-    columns: list[AnyArray] = [orders.customer.codes, orders.ordered_at, orders.amount]
+    columns: list[AnyArray] = [orders.ordered_at, orders.amount]
     columns += [column.codes for column in orders.texts.values()]
-    columns += [np.nan_to_num(column, nan=-np.inf) for column in orders.numbers.values()]
-    customer = columns.pop(0)[rows]
-    places = np.flatnonzero(customer[1:] == customer[:-1]) + 1
-    for column in columns:  # few rows are left after the second column
-        places = places[column[rows[places]] == column[rows[places - 1]]]
+    columns += list(orders.numbers.values())
+    places, rows = ordered.tied, ordered.rows
+    for column in columns:  # few rows are left after the first
+        here, before = column[rows[places]], column[rows[places - 1]]
+        places = places[(here == before) | ((here != here) & (before != before))]
     same = np.zeros(len(rows), dtype=np.bool_)
     same[places] = True
     return same
@@ -253,21 +280,22 @@ def _repeated(
     return dropped
 
 
-def _log(orders: TypedOrders, rows: IntArray, event_at: IntArray, zone: tzinfo, currency: str) -> OrderLog:
-    codes, ordered_at = orders.customer.codes[rows], orders.ordered_at[rows]
-    events_at = event_at[rows] if orders.has_line_items else None
+def _log(orders: TypedOrders, ordered: _Ordered, zone: tzinfo, currency: str) -> OrderLog:
+    rows, customer = ordered.rows, ordered.customer
     opens = np.ones(len(rows), dtype=np.bool_)
-    np.not_equal(codes[1:], codes[:-1], out=opens[1:])
+    np.not_equal(customer[1:], customer[:-1], out=opens[1:])
     firsts = np.flatnonzero(opens)
+    lines = orders.has_line_items
+    ordered_at = orders.ordered_at[rows] if lines else ordered.event_at
     optional: dict[str, AnyArray] = {name: column.codes[rows] for name, column in orders.texts.items()}
     optional |= {name: column[rows] for name, column in orders.numbers.items()}
     return OrderLog(
-        customer_ids=orders.customer.values[codes[firsts]],
+        customer_ids=orders.customer.values[orders.customer.codes[rows[firsts]]],
         starts=np.append(firsts, len(rows)).astype(np.int64),
         ordered_at=ordered_at,
         amount=orders.amount[rows] + 0.0,  # no negative zero
-        event=None if events_at is None else _events(orders, rows, events_at),
-        event_at=events_at,
+        event=_events(orders, ordered) if lines else None,
+        event_at=ordered.event_at if lines else None,
         optional=optional,
         complete_until=next_midnight(int(ordered_at.max())) if len(rows) else 0,
         currency=currency,
@@ -275,10 +303,10 @@ def _log(orders: TypedOrders, rows: IntArray, event_at: IntArray, zone: tzinfo, 
     )
 
 
-def _events(orders: TypedOrders, rows: IntArray, at: IntArray) -> IntArray:
+def _events(orders: TypedOrders, ordered: _Ordered) -> IntArray:
     """Number the events of sorted line items; a line without an order id is an event of its own."""
-    customer, order_id = orders.customer.codes[rows], orders.texts[ORDER_ID].codes[rows]
-    opens = np.ones(len(rows), dtype=np.bool_)
+    customer, at, order_id = ordered.customer, ordered.event_at, orders.texts[ORDER_ID].codes[ordered.rows]
+    opens = np.ones(len(order_id), dtype=np.bool_)
     opens[1:] = (customer[1:] != customer[:-1]) | (at[1:] != at[:-1]) | (order_id[1:] != order_id[:-1])
     opens |= order_id < 0
     return np.cumsum(opens) - 1

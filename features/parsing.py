@@ -46,7 +46,7 @@ def text_codes(column: pa.ChunkedArray, name: str) -> Codes:
     ordered = values.take(pa.array(order)).to_numpy(zero_copy_only=False).astype(object)
     rank = np.full(len(values) + 1, -1, dtype=np.int32)
     rank[order] = np.arange(len(values), dtype=np.int32)
-    blank = np.array([value is None or not value.strip() for value in ordered], dtype=np.bool_)
+    blank = pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(values)), 0).take(pa.array(order)).to_numpy(False)
     codes = rank[_indices(encoded, null=len(values))]
     if blank.any():
         kept = np.append(np.where(blank, -1, np.cumsum(~blank) - 1), -1).astype(np.int32)
@@ -85,11 +85,11 @@ def numbers(column: pa.ChunkedArray, name: str, options: ReadOptions) -> tuple[F
     """
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-        plain = column.cast(kind)
+        plain = column if column.type == kind else column.cast(kind)
         if pa.types.is_decimal(kind):  # by way of its text, the nearest double: 3.30 is 3.3
             plain = plain.cast(pa.string())
         values = plain.cast(pa.float64(), safe=False)
-        return np.asarray(values.to_numpy().astype(np.float64)), np.empty(0, dtype=np.int64)
+        return np.asarray(values.to_numpy(), dtype=np.float64), np.empty(0, dtype=np.int64)
     if pa.types.is_null(kind):
         return np.full(len(column), np.nan), np.empty(0, dtype=np.int64)
     if not _is_text(kind):
@@ -129,7 +129,8 @@ def _encoded(column: pa.ChunkedArray) -> pa.DictionaryArray:
 
 
 def _indices(encoded: pa.DictionaryArray, null: int) -> CodeArray:
-    return np.asarray(encoded.indices.fill_null(null).to_numpy(zero_copy_only=False))
+    indices = encoded.indices.fill_null(null) if encoded.indices.null_count else encoded.indices
+    return np.asarray(indices.to_numpy())
 
 
 def _as_text(values: pa.Array, name: str) -> pa.Array:
@@ -145,8 +146,8 @@ def _timestamps(column: pa.ChunkedArray, zone: tzinfo) -> IntArray:
     moments = column.cast(pa.timestamp("us", tz=getattr(column.type, "tz", None)), safe=False)
     if moments.type.tz is None and zone is not UTC:
         moments = pc.assume_timezone(moments, str(zone), ambiguous="earliest", nonexistent="earliest")
-    whole = moments.cast(pa.int64()).fill_null(NO_INSTANT)
-    return np.asarray(whole.to_numpy())
+    whole = moments.cast(pa.int64())
+    return np.asarray((whole.fill_null(NO_INSTANT) if whole.null_count else whole).to_numpy())
 
 
 def _instants_of_texts(texts: pa.Array, options: ReadOptions) -> IntArray:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from typing import Any, Final
 
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
+import features
 from serving.schemas import ErrorAnswer, ModelInfo, PredictRequest, PredictResponse
 
 ERRORS: Final = {
@@ -61,7 +61,7 @@ def document() -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {
             "title": "Predictive CLV",
-            "version": version("predictive-clv"),
+            "version": features.__version__,
             "description": "Predicted customer lifetime value of customers, from their orders.",
         },
         "security": [{"bearer": []}, {}],

@@ -77,7 +77,7 @@ def test_backtest_prints_one_json_document_and_writes_predictions(
         (["train", "missing.csv"], 1, "no such file"),
         (["train", "sqlite:///missing.db"], 2, "--table"),
         (["train"], 2, "Missing argument"),
-        (["backtest", "{csv}", "--horizon-days", "0"], 2, "0"),
+        (["backtest", "{csv}", "--horizon-days", "0"], 2, "greater than or equal to 1"),
         (["backtest", "{csv}", "--horizon-days", "500"], 2, "longest possible"),
         (["score", "{csv}", "--out", "scores.xlsx"], 2, "ends in"),
         (["score", "{csv}", "--out", "scores.csv"], 1, "No model is registered"),
