@@ -94,7 +94,7 @@ def assemble(
         Whether identical line items of one order are dropped after the first.
     """
     broken = _row_rules(orders, now)
-    usable = np.flatnonzero(broken == 0) if broken.any() else np.arange(len(broken))
+    usable = np.flatnonzero(broken == 0) if broken.any() else None
     ordered = _total_order(orders, usable, _event_at(orders, usable))
     same_as_previous = _same_as_previous(orders, ordered)
     dropped = _repeated(orders, ordered.rows, same_as_previous, broken, drop_repeated_lines)
@@ -134,7 +134,7 @@ def _row_rules(orders: TypedOrders, now: int | None) -> RuleArray:
         (Rule.NO_CUSTOMER, orders.customer.codes < 0),
         (Rule.UNREADABLE_DATE, orders.ordered_at == NO_INSTANT),
     ]
-    if not np.all(np.abs(orders.amount) <= MAX_AMOUNT):
+    if len(orders.amount) and not (orders.amount.min() >= -MAX_AMOUNT and orders.amount.max() <= MAX_AMOUNT):
         rules += [
             (Rule.UNREADABLE_AMOUNT, np.isnan(orders.amount)),
             (Rule.AMOUNT_NOT_FINITE, np.isinf(orders.amount)),
@@ -158,7 +158,7 @@ def _never_paid(status: Codes) -> BoolArray:
     return np.asarray(unpaid[status.codes])
 
 
-def _event_at(orders: TypedOrders, usable: IntArray) -> IntArray:
+def _event_at(orders: TypedOrders, usable: IntArray | None) -> IntArray:
     """Instant of the event each row belongs to, shape (n_rows read,).
 
     A line item belongs to its order, at the order's first line; a negative line that comes
@@ -167,7 +167,8 @@ def _event_at(orders: TypedOrders, usable: IntArray) -> IntArray:
     if not orders.has_line_items:
         return orders.ordered_at
     order_id = orders.texts[ORDER_ID]
-    lines = usable[order_id.codes[usable] >= 0]
+    rows = np.arange(len(orders.amount)) if usable is None else usable
+    lines = rows[order_id.codes[rows] >= 0]
     own = orders.ordered_at[lines]
     keys = orders.customer.codes[lines].astype(np.int64) * len(order_id.values) + order_id.codes[lines]
     _, group = np.unique(keys, return_inverse=True)
@@ -178,22 +179,25 @@ def _event_at(orders: TypedOrders, usable: IntArray) -> IntArray:
     return event_at
 
 
-def _total_order(orders: TypedOrders, rows: IntArray, event_at: IntArray) -> _Ordered:
-    """Permute rows into: customer, event time, order id, row time, amount, every other column.
+def _total_order(orders: TypedOrders, usable: IntArray | None, event_at: IntArray) -> _Ordered:
+    """Permute the usable rows (None: all) into: customer, event time, order id, row time, amount, other columns.
 
     Two fast sorts do nearly all the work; only rows that tie on customer and time are
     compared further, so that a shuffled log gives the same sums to the last bit.
     """
     customer, at = _ranked_customers(orders.customer), event_at
-    if len(rows) < len(at):
-        customer, at = customer[rows], at[rows]
+    if usable is not None:
+        customer, at = customer[usable], at[usable]
+    rows = usable
     if not _is_sorted(customer, at):
         if np.any(at[1:] < at[:-1]):
             by_time = np.argsort(at)
             order = by_time[_stable_order(customer[by_time])]
         else:
             order = _stable_order(customer)
-        rows, customer, at = rows[order], customer[order], at[order]
+        rows, customer, at = order if rows is None else rows[order], customer[order], at[order]
+    if rows is None:
+        rows = np.arange(len(at))
     tied = np.flatnonzero((customer[1:] == customer[:-1]) & (at[1:] == at[:-1])) + 1
     if len(tied):
         places = np.union1d(tied - 1, tied)
@@ -285,6 +289,8 @@ def _log(orders: TypedOrders, ordered: _Ordered, zone: tzinfo, currency: str) ->
     opens = np.ones(len(rows), dtype=np.bool_)
     np.not_equal(customer[1:], customer[:-1], out=opens[1:])
     firsts = np.flatnonzero(opens)
+    amount = orders.amount[rows]
+    amount += 0.0  # no negative zero
     lines = orders.has_line_items
     ordered_at = orders.ordered_at[rows] if lines else ordered.event_at
     optional: dict[str, AnyArray] = {name: column.codes[rows] for name, column in orders.texts.items()}
@@ -293,7 +299,7 @@ def _log(orders: TypedOrders, ordered: _Ordered, zone: tzinfo, currency: str) ->
         customer_ids=orders.customer.values[orders.customer.codes[rows[firsts]]],
         starts=np.append(firsts, len(rows)).astype(np.int64),
         ordered_at=ordered_at,
-        amount=orders.amount[rows] + 0.0,  # no negative zero
+        amount=amount,
         event=_events(orders, ordered) if lines else None,
         event_at=ordered.event_at if lines else None,
         optional=optional,

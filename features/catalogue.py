@@ -53,7 +53,7 @@ class Feature:
 
     def values(self, orders: Purchases) -> FloatArray:
         """Compute the feature, null for everyone where a needed column is absent."""
-        if not orders.available.issuperset(self.needs):
+        if self.needs and not orders.available.issuperset(self.needs):
             return np.full(orders.n_customers, np.nan)
         return self.compute(orders)
 

@@ -31,7 +31,7 @@ class FeatureMatrix:
     customers
         Positions of the rows' customers in the log, ascending, shape (n,).
     values
-        float64, NaN is null, shape (n, len(names)), row-major.
+        float64, NaN is null, shape (n, len(names)).
     """
 
     as_of: int
@@ -78,7 +78,7 @@ def feature_matrix(
         Called with the number of customers of each block done, for a progress bar.
     """
     wanted = CATALOGUE.names if names is None else tuple(names)
-    values = np.empty((log.n_customers, len(wanted)))
+    values = np.empty((log.n_customers, len(wanted)), order="F")  # a feature's values lie side by side
     customers = np.empty(log.n_customers, dtype=np.int64)
     n_known = 0
     with np.errstate(over="ignore", invalid="ignore"):
@@ -88,10 +88,9 @@ def feature_matrix(
             rows = slice(n_known, n_known + len(known))
             customers[rows] = known + low
             if len(known):
-                columns = np.empty((len(wanted), high - low))
+                everyone = len(known) == high - low
                 for place, name in enumerate(wanted):
-                    columns[place] = orders[name]
-                values[rows] = columns.T if len(known) == high - low else columns.T[known]
+                    values[rows, place] = orders[name] if everyone else orders[name][known]
             n_known += len(known)
             if on_block is not None:
                 on_block(high - low)
