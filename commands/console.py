@@ -33,9 +33,9 @@ _COLUMNS: Final = {
     "auc": ("AUC", "{:.3f}"),
     "mae": ("MAE", "{:.2f}"),
     "rmse": ("RMSE", "{:.2f}"),
-    "bias": ("bias", "{:+.1%}"),
+    "bias": ("bias", "{:+.0%}"),
     "top10_capture": ("top 10 %", "{:.1%}"),
-    "seconds": ("s", "{:.1f}"),
+    "seconds": ("sec", "{:.1f}"),
 }
 
 
@@ -86,7 +86,7 @@ def print_cases(cases: Sequence[Case]) -> None:
         document = case.document()
         title = f"{case.horizon_days} days from {document['as_of'][:10]} · {document['n_customers']:,} customers"
         title += f" · actual total {document['actual_total']:,.2f}"
-        table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
         table.add_column("model", no_wrap=True)
         for heading, _ in _COLUMNS.values():
             table.add_column(heading, justify="right", no_wrap=True)

@@ -69,6 +69,7 @@ class Registry:
     def client(self) -> mlflow.MlflowClient:
         """Client of this registry."""
         logging.getLogger("mlflow").setLevel(logging.WARNING)
+        logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)  # pip itself is not in our locks
         mlflow.set_tracking_uri(self.uri)
         mlflow.set_registry_uri(self.uri)
         return mlflow.MlflowClient(self.uri, self.uri)
