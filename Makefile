@@ -3,13 +3,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 CODE := features model training serving commands tests benchmarks
 
-.PHONY: setup demo test check lint types imports docs lock bento notebooks clean
+.PHONY: setup demo test check lint types imports docs lock bento clean
 
 setup: .venv/ready
 
 .venv/ready: requirements/all.lock pyproject.toml
-	@command -v uv >/dev/null 2>&1 || $(PYTHON) -m uv --version >/dev/null 2>&1 || $(PYTHON) -m pip install --quiet --user uv 2>/dev/null || $(PYTHON) -m pip install --quiet --user --break-system-packages uv
-	@UV="$$(command -v uv || echo '$(PYTHON) -m uv')"; \
+	@if command -v uv >/dev/null; then UV=uv; \
+	else $(PYTHON) -m venv build/uv && build/uv/bin/pip install --quiet uv && UV=build/uv/bin/uv; fi && \
 	$$UV venv --quiet --allow-existing --python $(PYTHON) .venv && \
 	$$UV pip sync --quiet --python $(BIN)/python requirements/all.lock && \
 	$$UV pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
