@@ -29,12 +29,13 @@ from pandas_features import pandas_features
 import training
 from features import matrix
 from features.arrays import FloatArray, IntArray
-from features.assemble import Codes, TypedOrders, assemble
+from features.assemble import assemble
 from features.catalogue import CATALOGUE
 from features.instants import to_us
 from features.matrix import FeatureMatrix, feature_matrix
 from features.orders import OrderLog
 from features.reading import read_orders
+from features.typed import Codes, TypedOrders
 
 NAMES = tuple(entry.name for entry in CATALOGUE if not entry.needs)
 CDNOW, CDNOW_AS_OF = Path(training.__file__).parent / "data" / "cdnow_orders.csv.gz", pd.Timestamp("1998-04-02")

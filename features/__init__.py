@@ -4,7 +4,7 @@ In the order the data flows:
 
 - `options`, `sources`, `databases`, `mapping`: where the rows come from and what they are called;
 - `parsing`, `validation`, `reading`: texts to types, the rules a row must keep, the accounts;
-- `assemble` → `orders`: the rows that hold, in one total order (`OrderLog`);
+- `typed` → `assemble`, `ordering` → `orders`: rules, then the rows that hold in one total order (`OrderLog`);
 - `history` → `segments`: the cut at `as_of`, and the primitives per customer;
 - `catalogue`, `definitions`: the features, one line each;
 - `matrix` → `frame`: the loop over blocks of customers, and its pandas face.

@@ -6,16 +6,13 @@ What a row must satisfy and how rows are ordered is therefore defined once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, tzinfo
 
 import numpy as np
-from scipy.sparse import coo_array
 
-from features.arrays import AnyArray, BoolArray, CodeArray, FloatArray, IntArray, ObjectArray, RuleArray
+from features.arrays import AnyArray, BoolArray, IntArray, RuleArray
 from features.columns import (
-    LINE_ITEM_COLUMNS,
     MAX_AMOUNT,
     NEVER_PAID,
     ORDER_ID,
@@ -24,47 +21,9 @@ from features.columns import (
     Rule,
 )
 from features.instants import DAY_US, NO_INSTANT, next_midnight
+from features.ordering import Ordered, total_order
 from features.orders import OrderLog
-
-_COUNTING_SORT_FROM = 10_000
-
-
-@dataclass(frozen=True)
-class Codes:
-    """A text column as codes into its distinct values; -1 is null."""
-
-    codes: CodeArray
-    values: ObjectArray
-
-    def ranked(self, rows: IntArray) -> IntArray:
-        """Codes of some rows renumbered by the order of their texts; nulls stay -1 and come first."""
-        codes = self.codes[rows]
-        present = np.unique(codes[codes >= 0])
-        rank = np.full(len(self.values) + 1, -1, dtype=np.int64)  # the last place is the nulls'
-        rank[present[np.argsort(self.values[present], kind="stable")]] = np.arange(len(present))
-        return rank[codes]
-
-
-@dataclass(frozen=True)
-class TypedOrders:
-    """Order rows after parsing, before the rules.
-
-    `ordered_at` is µs UTC or NO_INSTANT where unreadable; `amount` is NaN where unreadable;
-    `broken` carries the `Rule` a row broke while being parsed, 0 where it did not.
-    """
-
-    customer: Codes
-    ordered_at: IntArray
-    amount: FloatArray
-    texts: Mapping[str, Codes] = field(default_factory=dict)
-    numbers: Mapping[str, FloatArray] = field(default_factory=dict)
-    broken: RuleArray | None = None
-
-    @property
-    def has_line_items(self) -> bool:
-        """Whether rows are line items, to be summed per order id."""
-        mapped = {*self.texts, *self.numbers}
-        return ORDER_ID in mapped and any(name in mapped for name in LINE_ITEM_COLUMNS)
+from features.typed import Codes, TypedOrders
 
 
 @dataclass(frozen=True)
@@ -95,36 +54,12 @@ def assemble(
     """
     broken = _row_rules(orders, now)
     usable = np.flatnonzero(broken == 0) if broken.any() else None
-    ordered = _total_order(orders, usable, _event_at(orders, usable))
+    ordered = total_order(orders, usable, _event_at(orders, usable))
     same_as_previous = _same_as_previous(orders, ordered)
     dropped = _repeated(orders, ordered.rows, same_as_previous, broken, drop_repeated_lines)
     identical = int((same_as_previous & ~dropped).sum())
     kept = ordered.keep(~dropped) if dropped.any() else ordered
     return Assembled(_log(orders, kept, zone, currency), broken, identical)
-
-
-@dataclass(frozen=True)
-class _Ordered:
-    """Rows in the total order, with what was gathered to order them, shape (n,) each.
-
-    Attributes
-    ----------
-    customer
-        Code of the row's customer, ascending with the ids.
-    event_at
-        Instant of the row's event.
-    tied
-        Places whose row has the customer and event time of the one before, shape (n_tied,).
-    """
-
-    rows: IntArray
-    customer: CodeArray
-    event_at: IntArray
-    tied: IntArray
-
-    def keep(self, mask: BoolArray) -> _Ordered:
-        """Return some of the rows."""
-        return _Ordered(self.rows[mask], self.customer[mask], self.event_at[mask], np.empty(0, dtype=np.int64))
 
 
 def _row_rules(orders: TypedOrders, now: int | None) -> RuleArray:
@@ -179,70 +114,7 @@ def _event_at(orders: TypedOrders, usable: IntArray | None) -> IntArray:
     return event_at
 
 
-def _total_order(orders: TypedOrders, usable: IntArray | None, event_at: IntArray) -> _Ordered:
-    """Permute the usable rows (None: all) into: customer, event time, order id, row time, amount, other columns.
-
-    Two fast sorts do nearly all the work; only rows that tie on customer and time are
-    compared further, so that a shuffled log gives the same sums to the last bit.
-    """
-    customer, at = _ranked_customers(orders.customer), event_at
-    if usable is not None:
-        customer, at = customer[usable], at[usable]
-    rows = usable
-    if not _is_sorted(customer, at):
-        if np.any(at[1:] < at[:-1]):
-            by_time = np.argsort(at)
-            order = by_time[_stable_order(customer[by_time])]
-        else:
-            order = _stable_order(customer)
-        rows, customer, at = order if rows is None else rows[order], customer[order], at[order]
-    if rows is None:
-        rows = np.arange(len(at))
-    tied = np.flatnonzero((customer[1:] == customer[:-1]) & (at[1:] == at[:-1])) + 1
-    if len(tied):
-        places = np.union1d(tied - 1, tied)
-        inner = np.lexsort([*reversed(_tie_keys(orders, rows[places])), at[places], customer[places]])
-        rows = rows.copy()
-        rows[places] = rows[places][inner]
-    return _Ordered(rows, customer, at, tied)
-
-
-def _stable_order(codes: CodeArray) -> IntArray:
-    """Stable argsort of codes >= 0; for many rows by the counting sort that builds a sparse matrix."""
-    if len(codes) < _COUNTING_SORT_FROM:
-        return np.argsort(codes, kind="stable")
-    places = np.arange(len(codes), dtype=np.int32)
-    shape = (int(codes.max()) + 1, len(codes))
-    by_code = coo_array((np.ones(len(codes), dtype=np.int8), (codes, places)), shape=shape).tocsr()
-    return np.asarray(by_code.indices)
-
-
-def _is_sorted(customer: CodeArray, at: IntArray) -> bool:
-    if np.any(customer[1:] < customer[:-1]):
-        return False
-    later = (customer[1:] > customer[:-1]) | ((customer[1:] == customer[:-1]) & (at[1:] >= at[:-1]))
-    return bool(later.all())
-
-
-def _ranked_customers(customer: Codes) -> CodeArray:
-    """Each row's customer as a place in ascending order of the ids; files deliver their codes so."""
-    if np.all(customer.values[1:] >= customer.values[:-1]):
-        return customer.codes
-    rank = np.empty(len(customer.values), dtype=np.int32)
-    rank[np.argsort(customer.values, kind="stable")] = np.arange(len(rank), dtype=np.int32)
-    return rank[customer.codes]
-
-
-def _tie_keys(orders: TypedOrders, rows: IntArray) -> list[AnyArray]:
-    """Columns that settle ties, most important first."""
-    texts = {name: column.ranked(rows) for name, column in sorted(orders.texts.items())}
-    keys: list[AnyArray] = [texts.pop(ORDER_ID)] if ORDER_ID in texts else []
-    keys += [orders.ordered_at[rows], orders.amount[rows]]
-    numbers = [np.nan_to_num(column[rows], nan=-np.inf) for _, column in sorted(orders.numbers.items())]
-    return [*keys, *texts.values(), *numbers]
-
-
-def _same_as_previous(orders: TypedOrders, ordered: _Ordered) -> BoolArray:
+def _same_as_previous(orders: TypedOrders, ordered: Ordered) -> BoolArray:
     """Rows equal to the one before in every column; nulls equal nulls."""
     columns: list[AnyArray] = [orders.ordered_at, orders.amount]
     columns += [column.codes for column in orders.texts.values()]
@@ -284,7 +156,7 @@ def _repeated(
     return dropped
 
 
-def _log(orders: TypedOrders, ordered: _Ordered, zone: tzinfo, currency: str) -> OrderLog:
+def _log(orders: TypedOrders, ordered: Ordered, zone: tzinfo, currency: str) -> OrderLog:
     rows, customer = ordered.rows, ordered.customer
     opens = np.ones(len(rows), dtype=np.bool_)
     np.not_equal(customer[1:], customer[:-1], out=opens[1:])
@@ -309,7 +181,7 @@ def _log(orders: TypedOrders, ordered: _Ordered, zone: tzinfo, currency: str) ->
     )
 
 
-def _events(orders: TypedOrders, ordered: _Ordered) -> IntArray:
+def _events(orders: TypedOrders, ordered: Ordered) -> IntArray:
     """Number the events of sorted line items; a line without an order id is an event of its own."""
     customer, at, order_id = ordered.customer, ordered.event_at, orders.texts[ORDER_ID].codes[ordered.rows]
     opens = np.ones(len(order_id), dtype=np.bool_)

@@ -15,10 +15,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.arrays import BoolArray, CodeArray, FloatArray, IntArray
-from features.assemble import Codes
 from features.errors import OrdersError, listed
 from features.instants import NO_INSTANT, to_us
 from features.options import DateOrder, ReadOptions
+from features.typed import Codes
 
 _NATIONAL: Final = re.compile(
     r"(\d{1,2})[./-](\d{1,2})[./-](\d{4})(?:[ T,]+(\d{1,2}):(\d{2})(?::(\d{2}))?\s*([AaPp][Mm])?)?"

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from features.arrays import IntArray, RuleArray
-from features.assemble import Assembled, Codes, TypedOrders, assemble
+from features.assemble import Assembled, assemble
 from features.columns import (
     AMOUNT,
     CURRENCY,
@@ -25,6 +25,7 @@ from features.errors import OrdersError, listed
 from features.options import ReadOptions
 from features.orders import OrderLog
 from features.parsing import instants, numbers, text_codes
+from features.typed import Codes, TypedOrders
 
 PLACEHOLDER_BEFORE_US = -315_619_200_000_000  # 1960-01-01: older "orders" are mostly placeholder dates
 

@@ -11,10 +11,11 @@ import orjson
 from pydantic import ValidationError
 
 from features.arrays import FloatArray
-from features.assemble import Assembled, Codes, TypedOrders, assemble
+from features.assemble import Assembled, assemble
 from features.columns import NUMBERS, ORDER_ID, REQUIRED, TEXTS, UNKNOWN_CURRENCY, Rule
 from features.errors import ClvError
 from features.orders import OrderLog
+from features.typed import Codes, TypedOrders
 from model.bundle import Bundle
 from serving.schemas import MAX_CUSTOMERS, Customer, PredictRequest
 from serving.scorer import records, score

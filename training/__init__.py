@@ -3,7 +3,7 @@
 In the order the data flows:
 
 - `cutoffs`, `labels`, `examples`: moments of the past, what happened after them, the training table;
-- `btyd`, `fitting`, `blending`, `prior`: maximum likelihood, trees, their blend, the newcomers;
+- `btyd`, `trees`, `level`, `prior`: maximum likelihood, boosting, the total, the newcomers; `fitting`: all of them;
 - `metrics`, `backtest`, `gate`: out-of-time evaluation and the verdict;
 - `train`: all of it in one call; `fingerprint`, `plots`, `card`: its evidence;
 - `registry`: the only writer of MLflow; `pyfunc`: the model as MLflow serves it.

@@ -30,9 +30,10 @@ from features.validation import Intake
 from model.bundle import save_bundle
 from training.card import model_card
 from training.fingerprint import git_commit
-from training.fitting import N_TREES, SEED, TREES
+from training.fitting import SEED
 from training.plots import plots
 from training.train import Trained
+from training.trees import N_TREES, TREES
 
 EXPERIMENT: Final = "clv"
 CHALLENGER, CHAMPION, PREVIOUS = "challenger", "champion", "previous"

@@ -8,9 +8,10 @@ from typing import Final
 import numpy as np
 
 from features.arrays import FloatArray, IntArray
-from features.assemble import Codes, TypedOrders, assemble
+from features.assemble import assemble
 from features.instants import DAY_US
 from features.orders import OrderLog
+from features.typed import Codes, TypedOrders
 from model.btyd import BgNbd, GammaGamma
 
 PURCHASES: Final = BgNbd(r=0.8, alpha=45.0, a=0.9, b=3.0)

@@ -16,11 +16,12 @@ from features.matrix import feature_matrix
 from features.orders import OrderLog
 from training.backtest import default_cases, predictions_table, run_case
 from training.examples import Snapshots, training_examples
-from training.fitting import N_FOLDS, calibrate, fit, fold_of, informative
+from training.fitting import calibrate, fit, informative
 from training.gate import gate
 from training.level import Level, LevelHistory, forecast
 from training.simulation import PURCHASES, simulate
 from training.train import train
+from training.trees import N_FOLDS, fold_of
 
 Make = Callable[..., OrderLog]
 
