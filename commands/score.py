@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -32,23 +33,28 @@ def score(
     horizon_days: Horizons = None,
     name: Name = "clv",
     version: Annotated[str | None, typer.Option(help="Version to score with; the champion if absent.")] = None,
+    bundle: Annotated[Path | None, typer.Option(help="Score with this bundle folder; no registry is asked.")] = None,
     out_table: Annotated[str, typer.Option(help="Table, when --out is a database.")] = "clv_scores",
 ) -> None:
     """Score every customer with the champion model."""
     from commands.console import counting, say
     from commands.settings import home
     from features.instants import isoformat
+    from model.bundle import load_bundle
     from serving.batch import checked_out, score_base
-    from serving.store import ModelStore
 
     checked_out(out)
-    place = home()
-    bundle = ModelStore(place.registry_uri, place.bundles).load(name, version)
+    if bundle is None:
+        from serving.store import ModelStore
+
+        place = home()
+        bundle = ModelStore(place.registry_uri, place.bundles).bundle_folder(name, version)
+    loaded = load_bundle(bundle)
     log = orders.read().log
     moment = instant(as_of, log.complete_until)
     with counting("scoring", log.n_customers) as advance:
         done = score_base(
-            bundle,
+            loaded,
             log,
             moment,
             out,
@@ -58,9 +64,9 @@ def score(
             on_customers=advance,
         )
     say(f"{done.n_customers:,} customers as of {isoformat(moment)}: {done.n_rows:,} rows.")
-    say(f"model {bundle.name} version {bundle.version}, trained on {bundle.provenance.trained_on}")
+    say(f"model {loaded.name} version {loaded.version}, trained on {loaded.provenance.trained_on}")
     for days, total in done.predicted_totals.items():
-        say(f"predicted value within {days} days: {total:,.2f} {bundle.provenance.currency}")
+        say(f"predicted value within {days} days: {total:,.2f} {loaded.provenance.currency}")
     if done.n_prior:
         say(f"{done.n_prior:,} customers without an order before then got the prior.")
     if done.n_after_as_of:
