@@ -56,8 +56,7 @@ def main() -> None:
 def run(arguments: list[str]) -> int:
     """Exit code of a command line: 0 done, 1 the data or a gate says no, 2 wrong use, 130 interrupted."""
     try:
-        code = app(arguments, standalone_mode=False, prog_name="clv")
-        return code if isinstance(code, int) else 0
+        code = app(arguments, standalone_mode=False, prog_name="clv") or 0
     except ClvError as error:
         say(f"Error: {error}")
         return error.exit_code
@@ -66,10 +65,12 @@ def run(arguments: list[str]) -> int:
             say(f"Error: {error.format_message()} See clv --help, or clv COMMAND --help.")
         return 2
     except (KeyboardInterrupt, typer.Abort):
-        say("Interrupted. Nothing was left half done.")
-        return INTERRUPTED
+        code = INTERRUPTED
     except Exception as error:
         if os.environ.get("CLV_DEBUG"):
             raise
         say(f"Error: unexpected {type(error).__name__}. This is a fault of clv; CLV_DEBUG=1 shows where it happened.")
         return 1
+    if code == INTERRUPTED:
+        say("Interrupted. Nothing was left half done.")
+    return int(code)

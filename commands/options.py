@@ -16,6 +16,8 @@ from features.errors import UsageError
 from features.instants import parse_instant
 
 if TYPE_CHECKING:  # pyarrow is imported only when a log is read
+    from pyarrow import Table
+
     from features.options import ReadOptions
     from features.validation import Intake
 
@@ -94,13 +96,15 @@ class OrderSource:
         from commands.console import say
         from features.reading import read_orders
 
-        intake = read_orders(self.path, self.options, now=now_us())
+        intake = read_orders(self.path, self.options, now=now_us(), on_rejected=self._write_rejected)
         say(intake.summary())
+        return intake
+
+    def _write_rejected(self, rows: Table) -> None:
         if self.rejected is not None:
             from commands.output import write_csv
 
-            write_csv(intake.rejected, self.rejected)
-        return intake
+            write_csv(rows, self.rejected)
 
 
 def reads_orders(command: C) -> C:

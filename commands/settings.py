@@ -89,6 +89,11 @@ def config(path: Path = Path(CONFIG)) -> Mapping[str, Mapping[str, Any]]:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"{str(path)!r} is not TOML: {error}.") from error
     for name, table in found.items():
+        if not isinstance(table, dict):
+            raise UsageError(f"{str(path)!r}: {name} must be a table, [{name}].")
+        wrong = [k for k, v in table.items() if not isinstance(v, bool if k == "drop_repeated_lines" else str)]
+        if wrong:
+            raise UsageError(f"{str(path)!r}: {listed(wrong)} must be texts (drop_repeated_lines: true or false).")
         known = _TABLES.get(name, set())
         unknown = [name] if name not in _TABLES else [] if known is None else sorted(set(table) - known)
         if unknown:

@@ -20,7 +20,7 @@ from features.columns import (
     UNKNOWN_CURRENCY,
     Rule,
 )
-from features.instants import DAY_US, NO_INSTANT, next_midnight
+from features.instants import DAY_US, EARLIEST_US, LATEST_US, next_midnight
 from features.ordering import Ordered, total_order
 from features.orders import OrderLog
 from features.typed import Codes, TypedOrders
@@ -67,7 +67,7 @@ def _row_rules(orders: TypedOrders, now: int | None) -> RuleArray:
     broken = np.zeros(n_rows, dtype=np.uint8) if orders.broken is None else orders.broken.copy()
     rules: list[tuple[Rule, BoolArray]] = [
         (Rule.NO_CUSTOMER, orders.customer.codes < 0),
-        (Rule.UNREADABLE_DATE, orders.ordered_at == NO_INSTANT),
+        (Rule.UNREADABLE_DATE, (orders.ordered_at < EARLIEST_US) | (orders.ordered_at > LATEST_US)),
     ]
     if len(orders.amount) and not (orders.amount.min() >= -MAX_AMOUNT and orders.amount.max() <= MAX_AMOUNT):
         rules += [
@@ -146,9 +146,10 @@ def _repeated(
             broken[rows[dropped]] = Rule.REPEATED_LINE_ITEM
         return dropped
     identical = same & (order_id >= 0)
+    kind = 2 * order_id + (orders.amount[rows] < 0.0)  # a refund under its order's id is no copy of the order
     left = np.flatnonzero((order_id >= 0) & ~identical)
-    counts = np.bincount(order_id[left], minlength=len(orders.texts[ORDER_ID].values))
-    conflicting = np.flatnonzero((order_id >= 0) & (counts[order_id] > 1))
+    counts = np.bincount(kind[left], minlength=2 * len(orders.texts[ORDER_ID].values))
+    conflicting = np.flatnonzero((order_id >= 0) & (counts[kind] > 1))
     broken[rows[identical]] = Rule.REPEATED_ORDER_ID
     broken[rows[conflicting]] = Rule.CONFLICTING_ORDER_ID
     dropped[identical] = True

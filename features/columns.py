@@ -84,7 +84,7 @@ class Rule(IntEnum):
 EXPLANATIONS: Final[dict[Rule, str]] = {
     Rule.MALFORMED_ROW: "the row has more or fewer fields than the header",
     Rule.NO_CUSTOMER: "customer_id is empty",
-    Rule.UNREADABLE_DATE: "ordered_at is empty or not a date of the announced form",
+    Rule.UNREADABLE_DATE: "ordered_at is empty, not a date of the announced form, or not between 1800 and 2999",
     Rule.UNREADABLE_AMOUNT: "amount is empty or not a number of the announced form",
     Rule.AMOUNT_NOT_FINITE: "amount is infinite or not a number",
     Rule.AMOUNT_TOO_LARGE: "amount, discount, quantity or cost is beyond 1e12",

@@ -39,7 +39,7 @@ def engine_for(url: str) -> sa.Engine:
 def hidden(url: str) -> str:
     """Return the URL with its password hidden."""
     try:
-        return sa.make_url(url).render_as_string(hide_password=True)
+        return sa.make_url(url).set(query={}).render_as_string(hide_password=True)
     except sa.exc.ArgumentError:
         return url.partition("://")[0] + "://…"
 
@@ -70,7 +70,11 @@ def read_database(url: str, table: str | None, query: str | None) -> pa.Table:
         engine.dispose()
     if not chunks:
         return pa.table({name: pa.array([], pa.string()) for name in names})
-    return pa.concat_tables(chunks, promote_options="permissive")
+    try:
+        return pa.concat_tables(chunks, promote_options="permissive")
+    except pa.ArrowException:  # a column whose type changes on the way
+        texts = [pa.table({name: chunk.column(name).cast(pa.string()) for name in names}) for chunk in chunks]
+        return pa.concat_tables(texts)
 
 
 def _named(table: str) -> sa.TableClause:
@@ -87,6 +91,9 @@ def _array(values: Any) -> pa.Array:
     if any(isinstance(value, Decimal) for value in values):
         values = [None if value is None else float(value) for value in values]
     try:
-        return pa.array(values)
-    except (pa.ArrowInvalid, pa.ArrowTypeError):  # SQLite lets a column hold any type
-        return pa.array([None if value is None else str(value) for value in values])
+        array = pa.array(values)
+    except (pa.ArrowException, OverflowError, TypeError):  # SQLite lets a column hold any type
+        array = None
+    if array is None or isinstance(array.type, pa.BaseExtensionType):  # such as a UUID
+        array = pa.array([None if value is None else str(value) for value in values])
+    return array

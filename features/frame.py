@@ -23,7 +23,8 @@ def orders_from_frame(orders: pd.DataFrame, options: ReadOptions | None = None, 
     """Validate a frame of orders; the index is ignored. See `features.reading.read_orders`."""
     settings = options or ReadOptions()
     columns = resolve([str(name) for name in orders.columns], settings.mapping)
-    table = pa.table({name: _array(orders[column]) for name, column in columns.items()})
+    named = orders.set_axis([str(name) for name in orders.columns], axis=1)
+    table = pa.table({name: _array(named[column]) for name, column in columns.items()})
     return validate(RawOrders(table, {}), settings, now)
 
 
@@ -33,7 +34,10 @@ def _array(column: pd.Series[Any]) -> pa.Array:
         return naive.cast(pa.timestamp(naive.type.unit, tz="UTC"))
     if column.dtype == object and not len(column):
         return pa.array([], pa.string())
-    return pa.Array.from_pandas(column)
+    try:
+        return pa.Array.from_pandas(column)
+    except pa.ArrowException:  # a column of several types
+        return pa.array([None if missing else str(value) for value, missing in zip(column, column.isna(), strict=True)])
 
 
 def build_features(

@@ -17,7 +17,6 @@ from functools import cached_property
 import numpy as np
 
 from features.arrays import AnyArray, BoolArray, FloatArray, IntArray
-from features.columns import LINE_ITEM_COLUMNS
 from features.instants import DAY_US, first_day_of_month, local_us, month_of_day
 from features.orders import OrderLog
 from features.segments import Segments
@@ -101,7 +100,6 @@ class Purchases(Segments):
         self.events = Events(past)
         self.items = self.events.items
         self.available = frozenset(log.optional)
-        self.has_line_items = any(name in log.optional for name in LINE_ITEM_COLUMNS)
         self._mask = self.events.amount > 0.0
         self._all = bool(self._mask.all())
         super().__init__(self.events.lengths if self._all else self.events.select(self._mask).lengths)

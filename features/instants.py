@@ -17,13 +17,24 @@ NO_INSTANT: Final = np.iinfo(np.int64).min
 """Stands for an unreadable instant until the row is rejected."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+EARLIEST_US: Final = (datetime(1800, 1, 1, tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)
+LATEST_US: Final = (datetime(3000, 1, 1, tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)
 _OFFSET_STEP_US = 900_000_000  # every zone of the tz database changes on a quarter of an hour
 
 
 def to_us(moment: datetime, zone: tzinfo = UTC) -> int:
-    """Microseconds since the epoch; a naive moment is read in `zone`."""
+    """Microseconds since the epoch; a naive moment is read in `zone`.
+
+    Raises
+    ------
+    ValueError
+        Before 1800 or after 2999: no order was made then, and calendar arithmetic has room to spare.
+    """
     aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=zone)
-    return (aware - _EPOCH) // timedelta(microseconds=1)
+    instant = (aware - _EPOCH) // timedelta(microseconds=1)
+    if not EARLIEST_US <= instant <= LATEST_US:
+        raise ValueError(f"{moment.isoformat()} is not between 1800 and 2999")
+    return instant
 
 
 def from_us(instant_us: int) -> datetime:

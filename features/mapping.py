@@ -59,6 +59,9 @@ def resolve(available: Sequence[str], mapping: Mapping[str, str]) -> dict[str, s
     chosen = {name: mapping.get(name, name) for name in ALL}
     found = {name: column for name, column in chosen.items() if column in available}
     absent = [name for name in ALL if name not in found and (name in REQUIRED or name in mapping)]
+    doubled = [column for column in found.values() if list(available).count(column) > 1]
+    if doubled:
+        raise OrdersError(f"The order log has more than one column named {listed(doubled)}: rename one of them.")
     if absent:
         raise OrdersError(_missing(absent, available, mapping))
     return found

@@ -71,6 +71,12 @@ class OrderLog:
         return int(self.ordered_at.min())
 
     @property
+    def began_at(self) -> int:
+        """When the shop began: the earliest row but for one in a thousand, which may be placeholder dates."""
+        place = -(-(self.n_rows - 1) // 1000)
+        return int(np.partition(self.ordered_at, place)[place])
+
+    @property
     def last_at(self) -> int:
         """Instant of the latest row. Raises ValueError on an empty log."""
         return int(self.ordered_at.max())

@@ -143,9 +143,15 @@ def _as_text(values: pa.Array, name: str) -> pa.Array:
 
 
 def _timestamps(column: pa.ChunkedArray, zone: tzinfo) -> IntArray:
-    moments = column.cast(pa.timestamp("us", tz=getattr(column.type, "tz", None)), safe=False)
+    """Microseconds UTC; a naive time that a clock change skips or repeats is the later or the earlier instant."""
+    try:
+        moments = column.cast(pa.timestamp("us", tz=getattr(column.type, "tz", None)), safe=False)
+        if pa.types.is_timestamp(column.type) and column.type.unit in ("s", "ms"):
+            column.cast(moments.type)  # fails where the wider unit does not fit
+    except pa.ArrowInvalid as error:
+        raise OrdersError("Column ordered_at holds instants beyond any calendar: check its unit.") from error
     if moments.type.tz is None and zone is not UTC:
-        moments = pc.assume_timezone(moments, str(zone), ambiguous="earliest", nonexistent="earliest")
+        moments = pc.assume_timezone(moments, str(zone), ambiguous="earliest", nonexistent="latest")
     whole = moments.cast(pa.int64())
     return np.asarray((whole.fill_null(NO_INSTANT) if whole.null_count else whole).to_numpy())
 
@@ -153,23 +159,34 @@ def _timestamps(column: pa.ChunkedArray, zone: tzinfo) -> IntArray:
 def _instants_of_texts(texts: pa.Array, options: ReadOptions) -> IntArray:
     if options.dates is DateOrder.ISO:
         try:  # one vectorised pass when all are plain ISO without an offset
-            naive = texts.cast(pa.timestamp("us"))
-            return _timestamps(pa.chunked_array([naive]), options.zone)
+            return _timestamps(pa.chunked_array([texts.cast(pa.timestamp("us"))]), options.zone)
         except pa.ArrowInvalid:
             pass
     _refuse_other_order(texts, options.dates)
-    read = [NO_INSTANT if text is None else _instant_of_text(text.strip(), options) for text in texts.to_pylist()]
-    return np.array(read, dtype=np.int64)
+    read = [_moment(text, options.dates) for text in texts.to_pylist()]
+    aware = np.array([m is not None and m.tzinfo is not None for m in read], dtype=np.bool_)
+    naive = pa.array([None if m is None or m.tzinfo is not None else m for m in read], pa.timestamp("us"))
+    out = _timestamps(pa.chunked_array([naive]), options.zone).copy()
+    out[aware] = [_aware_us(read[place]) for place in np.flatnonzero(aware)]
+    return out
 
 
-def _instant_of_text(text: str, options: ReadOptions) -> int:
-    """Instant of one date text; ISO is always understood, a national form only when announced."""
-    national = _NATIONAL.fullmatch(text)
+def _aware_us(moment: datetime | None) -> int:
     try:
-        moment = datetime.fromisoformat(text) if national is None else _national(national, options.dates)
-        return to_us(moment, options.zone)
+        return NO_INSTANT if moment is None else to_us(moment)
     except (ValueError, OverflowError):
         return NO_INSTANT
+
+
+def _moment(text: str | None, dates: DateOrder) -> datetime | None:
+    """Read one date text; ISO is always understood, a national form only when announced."""
+    if text is None:
+        return None
+    national = _NATIONAL.fullmatch(text.strip())
+    try:
+        return datetime.fromisoformat(text.strip()) if national is None else _national(national, dates)
+    except ValueError:
+        return None
 
 
 def _national(parts: re.Match[str], dates: DateOrder) -> datetime:
@@ -208,9 +225,12 @@ def _refuse_other_order(texts: pa.Array, dates: DateOrder) -> None:
 
 def _numbers_of_texts(texts: pa.Array, options: ReadOptions) -> tuple[FloatArray, BoolArray]:
     plain = pc.utf8_trim_whitespace(texts)
-    for mark in (options.currency_symbol, options.thousands):
-        if mark:
-            plain = pc.utf8_trim_whitespace(pc.replace_substring(plain, mark, ""))
+    if options.currency_symbol:
+        plain = pc.utf8_trim_whitespace(pc.replace_substring(plain, options.currency_symbol, ""))
+    if options.thousands:  # only where it groups by three: "12,50" is no 1250
+        mark, decimal = re.escape(options.thousands), re.escape(options.decimal)
+        grouped = pc.match_substring_regex(plain, rf"^[+-]?\d{{1,3}}({mark}\d{{3}})+({decimal}\d*)?$")
+        plain = pc.if_else(grouped, pc.replace_substring(plain, options.thousands, ""), plain)
     if options.decimal != ".":
         plain = pc.replace_substring(pc.replace_substring(plain, ".", "?"), options.decimal, ".")
     items = plain.to_pylist()

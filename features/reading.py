@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+
+import pyarrow as pa
 
 from features.errors import OrdersError
 from features.instants import from_us
 from features.options import ReadOptions
-from features.sources import read_raw
+from features.sources import read_raw, shown_source
 from features.validation import Intake, validate
 
 _log = logging.getLogger(__name__)
 
 
-def read_orders(source: str, options: ReadOptions | None = None, *, now: int | None = None) -> Intake:
+def read_orders(
+    source: str,
+    options: ReadOptions | None = None,
+    *,
+    now: int | None = None,
+    on_rejected: Callable[[pa.Table], None] = lambda _: None,
+) -> Intake:
     """Read an order log and account for every row.
 
     Parameters
     ----------
     source
         Path, folder, glob, remote path or SQLAlchemy URL; see `features.sources.read_raw`.
+    on_rejected
+        Called with the rejected rows, also when none was usable.
     now
         Instant in µs UTC; rows later than one day after it are rejected. None skips the rule.
 
@@ -29,12 +40,14 @@ def read_orders(source: str, options: ReadOptions | None = None, *, now: int | N
         The log cannot be used as a whole.
     """
     settings = options or ReadOptions()
+    shown = shown_source(source)
     intake = validate(read_raw(source, settings), settings, now)
+    on_rejected(intake.rejected)
     if intake.n_read == 0:
-        raise OrdersError(f"{source!r} has a header but no orders.")
+        raise OrdersError(f"{shown!r} has a header but no orders.")
     _log.info(intake.summary())
     if intake.n_valid == 0:
-        raise OrdersError(f"{source!r} holds no usable order. {intake.summary()} See the rows with --rejected PATH.")
+        raise OrdersError(f"{shown!r} holds no usable order. {intake.summary()} See the rows with --rejected PATH.")
     if intake.n_rejected * 10 > intake.n_read:
         _log.warning("More than a tenth of the rows was rejected; look at them with --rejected PATH.")
     _log.info(

@@ -69,6 +69,17 @@ def _is_database(source: str) -> bool:
     )
 
 
+def shown_source(source: str) -> str:
+    """Return the source as it may be shown: a database URL without password or parameters."""
+    return source.partition("?")[0] if not _is_database(source) else _without_secrets(source)
+
+
+def _without_secrets(url: str) -> str:
+    from features.databases import hidden
+
+    return hidden(url)
+
+
 @contextmanager
 def _readable(source: str) -> Iterator[None]:
     """Turn the libraries' reading errors into one sentence about the file."""
@@ -84,7 +95,8 @@ def _readable(source: str) -> Iterator[None]:
     ) as error:
         cause = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise OrdersError(
-            f"{source!r} cannot be read: {cause[:200]}. A file that was cut short or damaged must be exported again."
+            f"{shown_source(source)!r} cannot be read: {cause[:200]}. Export it again as UTF-8: it may be cut short or "
+            "damaged."
         ) from error
 
 
@@ -115,7 +127,14 @@ def _globbed(filesystem: pa_fs.FileSystem, pattern: str) -> list[str]:
     folder = pattern[: pattern.index("*")].rpartition("/")[0]
     selector = pa_fs.FileSelector(folder or ".", recursive=True, allow_not_found=True)
     infos = filesystem.get_file_info(selector)
-    return [path for path in _data_files(infos) if fnmatchcase(path, pattern) or fnmatchcase(path, f"./{pattern}")]
+    wanted = pattern.removeprefix("./")
+    deep = "**" in pattern
+    return [
+        path
+        for path in _data_files(infos)
+        if fnmatchcase(path.removeprefix("./"), wanted)
+        and (deep or path.removeprefix("./").count("/") == wanted.count("/"))
+    ]
 
 
 def _data_files(infos: list[pa_fs.FileInfo]) -> list[str]:
@@ -144,8 +163,9 @@ def _read_csv(path: str, filesystem: pa_fs.FileSystem, options: ReadOptions) -> 
     text = bytes(head).decode("utf-8-sig", errors="replace")
     if not text.strip():
         raise OrdersError(f"{path!r} is empty. An order log needs a header row and at least one order.")
+    text = text.lstrip("\r\n")
     delimiter = _delimiter(text)
-    header = next(csv.reader(io.StringIO(text), delimiter=delimiter))
+    header = next(csv.reader(io.StringIO(text, newline=None), delimiter=delimiter))
     columns = resolve(header, options.mapping)
     malformed: dict[int, str] = {}
 
@@ -170,7 +190,15 @@ def _read_csv(path: str, filesystem: pa_fs.FileSystem, options: ReadOptions) -> 
                 null_values=[""],
             ),
         )
+    _refuse_open_quote(path, malformed)
     return _renamed(table, columns, malformed)
+
+
+def _refuse_open_quote(path: str, malformed: dict[int, str]) -> None:
+    """Refuse a row that swallowed the lines behind it: how many orders it hides cannot be counted."""
+    swallowing = [row for row, text in malformed.items() if "\n" in text.strip()]
+    if swallowing:
+        raise OrdersError(f"{path!r} has a quote that is not closed near row {swallowing[0]}: mend that row.")
 
 
 def _opened(filesystem: pa_fs.FileSystem, path: str, compressed: bool) -> IO[bytes]:

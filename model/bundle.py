@@ -100,17 +100,22 @@ def load_bundle(folder: Path) -> Bundle:
         manifest = json.loads(raw)
     except (OSError, ValueError) as error:
         raise BundleError(f"There is no model in {str(folder)!r}: its {MANIFEST} is missing or damaged.") from error
+    try:
+        return _checked_bundle(folder, raw, manifest)
+    except (KeyError, TypeError, ValueError, AttributeError, OSError, lgb.basic.LightGBMError) as error:
+        raise BundleError(
+            f"The model in {str(folder)!r} is damaged ({type(error).__name__}): export it again."
+        ) from error
+
+
+def _checked_bundle(folder: Path, raw: bytes, manifest: dict[str, Any]) -> Bundle:
     _check(folder, manifest)
     registered = folder / REGISTERED
     identity = json.loads(registered.read_text()) if registered.is_file() else {}
+    origin = manifest["provenance"]
     return Bundle(
         model=_model(folder, manifest),
-        provenance=Provenance(
-            **{
-                **manifest["provenance"],
-                "optional_columns": tuple(manifest["provenance"]["optional_columns"]),
-            }
-        ),
+        provenance=Provenance(**{**origin, "optional_columns": tuple(origin["optional_columns"])}),
         name=identity.get("name", "clv"),
         version=identity.get("version", hashlib.sha256(raw).hexdigest()[:12]),
     )
@@ -147,6 +152,9 @@ def _check(folder: Path, manifest: dict[str, Any]) -> None:
         raise BundleError(
             f"The model in {str(folder)!r} has format {manifest.get('format')}, this version reads {FORMAT}: retrain."
         )
+    expected = {f"{kind}_{days}.txt" for kind in PARTS for days in manifest["horizons"]}
+    if set(manifest["files"]) != expected:
+        raise BundleError(f"The model in {str(folder)!r} is damaged: its list of files is not its horizons'.")
     damaged = [name for name, digest in manifest["files"].items() if _digest(folder / name) != digest]
     if damaged:
         raise BundleError(

@@ -176,7 +176,7 @@ def _file(path: Path, metadata: Mapping[str, str]) -> Iterator[Writer]:
             f"{str(path)!r} cannot be written: {error.strerror or error}. Nothing was changed."
         ) from error
     finally:
-        with suppress(FileNotFoundError, NotADirectoryError):
+        with suppress(OSError):
             beside.unlink()
 
 

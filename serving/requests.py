@@ -45,12 +45,6 @@ class TooManyCustomers(RequestError):
     status, code = 413, "too_many_customers"
 
 
-class CurrencyMismatch(RequestError):
-    """Orders in another currency than the model's."""
-
-    status, code = 422, "currency_mismatch"
-
-
 @dataclass(frozen=True)
 class Item:
     """A customer of the request: usable, or with the error that stands in its place."""
@@ -75,7 +69,7 @@ def answer(bundle: Bundle, body: bytes, now: int) -> dict[str, Any]:
         A horizon was not fitted.
     """
     request, items = parse(body)
-    _check_currency(bundle, items)
+    items = [_in_currency(item, bundle.provenance.currency) for item in items]
     as_of = now if request.as_of is None else request.as_of
     answers: list[dict[str, Any]] = [{} for _ in items]
     for places in _same_columns(items):
@@ -116,6 +110,8 @@ def _parse_items(body: bytes) -> tuple[PredictRequest, list[Item]]:
         raise RequestError('The body must be an object with a list: {"customers": [{"customer_id": …, "orders": …}]}.')
     try:
         request = PredictRequest.model_validate_json(orjson.dumps({**raw, "customers": []}))
+    except TypeError:
+        raise RequestError("The request is nested too deeply.") from None
     except ValidationError as error:
         raise RequestError("The request has unusable fields.", _details(error)) from None
     return request, [_item(candidate) for candidate in customers]
@@ -124,12 +120,13 @@ def _parse_items(body: bytes) -> tuple[PredictRequest, list[Item]]:
 def _item(candidate: Any) -> Item:
     try:
         return Item(Customer.model_validate_json(orjson.dumps(candidate)))
-    except ValidationError as error:
+    except (ValidationError, TypeError) as error:
         given = candidate.get("customer_id") if isinstance(candidate, dict) else None
+        details = _details(error) if isinstance(error, ValidationError) else [{"at": "", "rule": "nested too deeply"}]
         problem = {
             "code": "invalid_customer",
-            "message": f"{error.error_count()} fields of this customer are unusable.",
-            "details": _details(error),
+            "message": "Some fields of this customer are unusable.",
+            "details": details,
         }
         return Item(
             None,
@@ -146,20 +143,17 @@ def _details(error: ValidationError) -> list[dict[str, str]]:
     return [{"at": ".".join(map(str, e["loc"]))[:200], "rule": e["msg"][:200]} for e in found[:MAX_DETAILS]]
 
 
-def _check_currency(bundle: Bundle, items: Sequence[Item]) -> None:
-    expected = bundle.provenance.currency
-    found = {
-        order.currency.upper()
-        for item in items
-        if item.customer is not None
-        for order in item.customer.orders
-        if order.currency
-    }
-    wrong = sorted(found - {expected}) if expected != UNKNOWN_CURRENCY else []
-    if wrong or len(found) > 1:
-        raise CurrencyMismatch(
-            f"The model speaks {expected}, the orders {', '.join(sorted(found)[:5])}: convert the amounts first.",
-        )
+def _in_currency(item: Item, expected: str) -> Item:
+    """Refuse a customer whose orders are in another currency than the model's, or in two."""
+    orders = () if item.customer is None else item.customer.orders
+    found = {order.currency.strip().upper() for order in orders if order.currency and order.currency.strip()}
+    if expected != UNKNOWN_CURRENCY:
+        found.add(expected)
+    if item.customer is None or len(found) < 2:
+        return item
+    message = f"Amounts in {', '.join(sorted(found)[:MAX_DETAILS])} cannot be added: convert them to {expected} first."
+    problem = {"code": "currency_mismatch", "message": message, "details": []}
+    return Item(None, {"customer_id": item.customer.customer_id, "error": problem})
 
 
 def _same_columns(items: Sequence[Item]) -> Iterator[list[int]]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
 
 from features.arrays import AnyArray, BoolArray, FloatArray
+from features.columns import UNKNOWN_CURRENCY
+from features.errors import OrdersError
 from features.history import Events, before
 from features.instants import DAY_US, isoformat
 from features.matrix import feature_matrix
@@ -34,7 +36,8 @@ _BTYD_FEATURES: Final = (
 WHOLE: Final = frozenset({"historic_number_of_orders", "days_since_last_order"})
 """Facts that are whole numbers."""
 
-NO_ORDERS, ONE_ORDER, NOTHING_EXPECTED = "no_orders", "one_order", "no_expected_orders"
+NO_ORDERS, ONE_ORDER, ONE_DAY, NOTHING_EXPECTED = "no_orders", "one_order", "one_purchase_day", "no_expected_orders"
+_REASONS: Final = {"predicted_average_order_value": NOTHING_EXPECTED, "p_alive": ONE_DAY}
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ def _reasons(pattern: int, fields: Sequence[str]) -> dict[str, str]:
     absent = [field for place, field in enumerate(fields) if pattern >> (place + 1) & 1]
     if pattern & 1:
         return dict.fromkeys(absent, NO_ORDERS)
-    return {field: NOTHING_EXPECTED if field == "predicted_average_order_value" else ONE_ORDER for field in absent}
+    return {field: _REASONS.get(field, ONE_ORDER) for field in absent}
 
 
 def score(bundle: Bundle, log: OrderLog, as_of: int, horizons: Sequence[int] | None = None) -> Answers:
@@ -92,8 +95,12 @@ def score(bundle: Bundle, log: OrderLog, as_of: int, horizons: Sequence[int] | N
     ------
     HorizonError
         A horizon was not fitted.
+    OrdersError
+        The orders are in another currency than the model's.
     """
     model = bundle.model
+    _require_currency(bundle, log)
+    log = replace(log, zone=bundle.provenance.zone)  # days and hours are cut as they were for training
     wanted = tuple(dict.fromkeys([*model.features, *_FACTS.values(), *_BTYD_FEATURES]))
     matrix = feature_matrix(log, as_of, wanted)
     known = np.zeros(log.n_customers, dtype=np.bool_)
@@ -113,6 +120,14 @@ def score(bundle: Bundle, log: OrderLog, as_of: int, horizons: Sequence[int] | N
         predictions=_chosen(_with_prior(bundle, answers, known), horizons),
         after_as_of=np.diff(log.starts) - np.diff(before(log, as_of).starts).astype(np.float64),
     )
+
+
+def _require_currency(bundle: Bundle, log: OrderLog) -> None:
+    known = {log.currency, bundle.provenance.currency} - {UNKNOWN_CURRENCY}
+    if len(known) > 1:
+        raise OrdersError(
+            f"The model speaks {bundle.provenance.currency}, the orders {log.currency}: convert the amounts first."
+        )
 
 
 def _with_prior(bundle: Bundle, answers: Predictions, known: BoolArray) -> Predictions:

@@ -8,9 +8,10 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 import model
+from features.errors import UsageError
 
 
 class ServiceSettings(BaseModel):
@@ -28,7 +29,7 @@ class ServiceSettings(BaseModel):
         Processes.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     bundle: Path = Field(default_factory=lambda: Path(model.__file__).parents[1] / "build" / "bundle")
     api_key_hashes: tuple[str, ...] = ()
@@ -57,7 +58,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> ServiceSett
 
     Raises
     ------
-    ValidationError
+    UsageError
         A value is out of its range.
     """
     names = {
@@ -69,4 +70,8 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> ServiceSett
     given: dict[str, object] = {field: environment[name] for field, name in names.items() if environment.get(name)}
     hashes = environment.get("CLV_API_KEYS_SHA256", "")
     given["api_key_hashes"] = tuple(part.strip() for part in hashes.split(",") if part.strip())
-    return ServiceSettings.model_validate(given)
+    try:
+        return ServiceSettings.model_validate(given)
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_input=False))
+        raise UsageError(f"The service's settings cannot be used: {wrong}.") from None

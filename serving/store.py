@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ class ModelStore:
     uri
         MLflow tracking and registry URI.
     folder
-        Where bundles are kept: FOLDER/NAME-VERSION.
+        Where bundles are kept: one folder per registry, name and version.
     """
 
     uri: str
@@ -43,7 +44,9 @@ class ModelStore:
         try:
             client = mlflow.MlflowClient(self.uri, self.uri)
             number = version or self._champion(client, name)
-            folder = self.folder / f"{name}-{number}"
+            run = client.get_model_version(name, number).run_id
+            kept_as = hashlib.sha256(f"{self.uri} {run}".encode()).hexdigest()[:8]  # numbers repeat between registries
+            folder = self.folder / f"{name}-{number}-{kept_as}"
             if not _is_whole(folder):
                 mlflow.set_tracking_uri(self.uri)
                 mlflow.set_registry_uri(self.uri)

@@ -96,13 +96,13 @@ def default_cases(log: OrderLog, horizon_days: int) -> list[int]:
         The history leaves no window to learn from before one to test on.
     """
     newest = log.complete_until - horizon_days * DAY_US
-    oldest = log.first_at + (horizon_days + MIN_HISTORY_DAYS) * DAY_US
+    oldest = log.began_at + (horizon_days + MIN_HISTORY_DAYS) * DAY_US
     cases = [at for k in range(DEFAULT_CASES) if (at := newest - k * horizon_days * DAY_US) >= oldest]
     if not cases:
-        longest = max(0, ((log.complete_until - log.first_at) // DAY_US - MIN_HISTORY_DAYS) // 2)
+        longest = max(0, ((log.complete_until - log.began_at) // DAY_US - MIN_HISTORY_DAYS) // 2)
         raise HorizonError(
             f"A horizon of {horizon_days} days leaves no window to learn from before one to test on: the log has "
-            f"{(log.complete_until - log.first_at) // DAY_US} days. The longest possible is {longest} days."
+            f"{(log.complete_until - log.began_at) // DAY_US} days. The longest possible is {longest} days."
         )
     return sorted(cases)
 
@@ -155,10 +155,10 @@ def run_case(
 
 
 def _require_history(log: OrderLog, as_of: int, horizon_days: int) -> None:
-    if as_of - (horizon_days + MIN_HISTORY_DAYS) * DAY_US < log.first_at:
-        longest = max(0, (as_of - log.first_at) // DAY_US - MIN_HISTORY_DAYS)
+    if as_of - (horizon_days + MIN_HISTORY_DAYS) * DAY_US < log.began_at:
+        longest = max(0, (as_of - log.began_at) // DAY_US - MIN_HISTORY_DAYS)
         raise HorizonError(
-            f"Before {isoformat(as_of)} the log has {max(0, (as_of - log.first_at) // DAY_US)} days; a horizon of "
+            f"Before {isoformat(as_of)} the log has {max(0, (as_of - log.began_at) // DAY_US)} days; a horizon of "
             f"{horizon_days} days needs {MIN_HISTORY_DAYS} more than its own length to learn from. "
             f"The longest possible there is {longest} days."
         )

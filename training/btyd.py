@@ -19,17 +19,17 @@ _PULL = 1e-5
 _DAYS_PER_WEEK = 7.0
 
 
-def fit_btyd(of: Summary, start: Btyd | None = None) -> Btyd:
-    """Fit everything; `start` is a fit of nearby data, to begin from."""
+def fit_btyd(of: Summary) -> Btyd:
+    """Fit everything."""
     repeat = of.repeats > 0
     return Btyd(
-        fit_bg_nbd(of, start.purchases if start else None),
-        fit_gamma_gamma(of.repeats + 1.0, of.day_value, start.value if start else None),
-        fit_gamma_gamma(of.repeats[repeat], of.repeat_value[repeat], start.repeat_value if start else None),
+        fit_bg_nbd(of),
+        fit_gamma_gamma(of.repeats + 1.0, of.day_value),
+        fit_gamma_gamma(of.repeats[repeat], of.repeat_value[repeat]),
     )
 
 
-def fit_bg_nbd(of: Summary, start: BgNbd | None = None) -> BgNbd:
+def fit_bg_nbd(of: Summary) -> BgNbd:
     """Fit (r, alpha, a, b), alpha in days: eq. (6) of Fader, Hardie & Lee (2005); neutral without customers."""
     if not len(of.repeats):
         return BgNbd(1.0, 30.0, 1.0, 1.0)
@@ -39,7 +39,7 @@ def fit_bg_nbd(of: Summary, start: BgNbd | None = None) -> BgNbd:
     def loss(theta: FloatArray) -> tuple[float, FloatArray]:
         return _bg_nbd_loss(theta, x, last, tenure, weights.astype(np.float64))
 
-    first = np.log([start.r, start.alpha / _DAYS_PER_WEEK, start.a, start.b]) if start else np.log([0.5, 5.0, 1.0, 2.0])
+    first = np.log([0.5, 5.0, 1.0, 2.0])
     r, alpha, a, b = np.exp(_minimum(loss, first, (9.0, 9.0, 4.0, 4.0)))  # above e^4 a Beta is a point
     return BgNbd(float(r), float(alpha * _DAYS_PER_WEEK), float(a), float(b))
 
@@ -74,7 +74,7 @@ def _bg_nbd_loss(
     return float(value / total), (-gradient + 2 * _PULL * theta) / total
 
 
-def fit_gamma_gamma(x: FloatArray, mean: FloatArray, start: GammaGamma | None = None) -> GammaGamma:
+def fit_gamma_gamma(x: FloatArray, mean: FloatArray) -> GammaGamma:
     """Fit (p, q, v) to x > 0 values with these means: eq. (1a) of Fader & Hardie (2013), q > 1.
 
     With fewer than two customers the spread cannot be known: the shape is then fixed and only
@@ -87,7 +87,7 @@ def fit_gamma_gamma(x: FloatArray, mean: FloatArray, start: GammaGamma | None = 
     def loss(theta: FloatArray) -> tuple[float, FloatArray]:
         return _gamma_gamma_loss(theta, x, mean / scale)
 
-    first = np.log([start.p, start.q - 1.0, start.v / scale]) if start else np.log([4.0, 3.0, 1.0])
+    first = np.log([4.0, 3.0, 1.0])
     p, q_less_1, v = np.exp(_minimum(loss, first, (9.0, 9.0, 9.0)))
     return GammaGamma(float(p), float(1.0 + q_less_1), float(v * scale))
 

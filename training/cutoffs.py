@@ -16,7 +16,7 @@ MIN_HISTORY_DAYS: Final = 30
 
 def history_days(log: OrderLog, as_of: int) -> int:
     """Whole days from the first order to `as_of`, or to the end of the log where that is earlier."""
-    return max(0, (min(as_of, log.complete_until) - log.first_at) // DAY_US)
+    return max(0, (min(as_of, log.complete_until) - log.began_at) // DAY_US)
 
 
 def training_cutoffs(log: OrderLog, as_of: int, horizon_days: int) -> list[int]:
@@ -28,9 +28,9 @@ def training_cutoffs(log: OrderLog, as_of: int, horizon_days: int) -> list[int]:
     """
     newest = min(as_of, log.complete_until) - horizon_days * DAY_US
     history = min(max(horizon_days // 2, MIN_HISTORY_DAYS), 60)
-    span = (newest - log.first_at) // DAY_US - history
+    span = (newest - log.began_at) // DAY_US - history
     if span < 0:
-        return [newest] if (newest - log.first_at) // DAY_US >= MIN_HISTORY_DAYS else []
+        return [newest] if (newest - log.began_at) // DAY_US >= MIN_HISTORY_DAYS else []
     step = 30 if span >= 150 else 14 if span >= 42 else 7
     return [newest - days * DAY_US for days in range(0, min(span, 5 * 365) + 1, step)]
 

@@ -42,9 +42,8 @@ class Snapshots:
         """Snapshot as of a cut-off."""
         if cutoff not in self._made:
             matrix = feature_matrix(before(self.log, cutoff), cutoff)
-            nearest = min(self._made, key=lambda made: abs(made - cutoff), default=None)
             clock = time.perf_counter()
-            btyd = fit_btyd(summarise(matrix), None if nearest is None else self._made[nearest].btyd)
+            btyd = fit_btyd(summarise(matrix))  # from scratch: a start from another cut-off would carry its data along
             self._made[cutoff] = Snapshot(matrix, btyd, time.perf_counter() - clock)
         return self._made[cutoff]
 

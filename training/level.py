@@ -83,7 +83,7 @@ def forecast_level(
 
 
 def _ratios(snapshots: Snapshots, log: OrderLog, cutoff: int, horizon_days: int) -> tuple[float, ...] | None:
-    history = (cutoff - log.first_at) / DAY_US
+    history = (cutoff - log.began_at) / DAY_US
     if history < _MIN_HISTORY_DAYS:
         return None
     snapshot = snapshots.at(cutoff)

@@ -13,6 +13,7 @@ import pandas as pd
 from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
+from features.catalogue import CATALOGUE
 from features.matrix import FeatureMatrix
 from model.bundle import Bundle, load_bundle
 
@@ -34,8 +35,11 @@ class ClvPyfunc(PythonModel):
     ) -> pd.DataFrame:
         """Columns purchase_probability, predicted_number_of_orders, predicted_clv; the input's index."""
         model = self.bundle.model
-        values = np.ascontiguousarray(model_input.to_numpy(dtype=np.float64))
-        matrix = FeatureMatrix(0, tuple(model_input.columns), np.arange(len(values)), values)
+        frame = model_input.reindex(columns=list(CATALOGUE.names))
+        if frame["frequency"].isna().any():
+            raise ValueError("frequency is null in some rows: only customers with an order have features")
+        values = np.ascontiguousarray(frame.to_numpy(dtype=np.float64))
+        matrix = FeatureMatrix(0, CATALOGUE.names, np.arange(len(values)), values)
         answers = model.predict(matrix)
         horizon = int((params or {}).get("horizon_days", 0)) or model.horizons[0]
         place = answers.place(horizon)

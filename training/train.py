@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from features.errors import TrainingError
+from features.errors import TrainingError, UsageError
 from features.history import before
 from features.instants import DAY_US, isoformat
 from features.orders import OrderLog
@@ -78,6 +78,11 @@ def train(
     HorizonError, TrainingError
         The history is too short for a horizon, or too small to learn from.
     """
+    if as_of > log.complete_until:
+        raise UsageError(
+            f"as_of {isoformat(as_of)} lies after the end of the log: nothing is known from "
+            f"{isoformat(log.complete_until)} on."
+        )
     past = before(log, as_of)
     if not past.n_rows:
         raise TrainingError(f"No order lies before {isoformat(as_of)}: nothing to train on.")

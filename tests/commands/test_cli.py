@@ -107,6 +107,13 @@ def test_rejected_rows_are_written_where_asked(home: Path, tmp_path: Path, capsy
     assert "2 rejected" in capsys.readouterr().err
 
 
+def test_rejected_rows_are_written_when_none_was_usable(home: Path, tmp_path: Path) -> None:
+    path = tmp_path / "orders.csv"
+    path.write_text("customer_id,ordered_at,amount\nb,soon,1\n")
+    assert run(["train", str(path), "--rejected", str(tmp_path / "rejected.csv")]) == 1
+    assert pd.read_csv(tmp_path / "rejected.csv").rule.tolist() == ["unreadable_date"]
+
+
 def test_clv_toml_says_how_to_read_and_the_command_line_wins(
     home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -117,6 +124,10 @@ def test_clv_toml_says_how_to_read_and_the_command_line_wins(
     assert run(["train", "shop.csv"]) == 1
     assert run(["train", "shop.csv", "--map", "amount=Betrag"]) in (1, 2)
     assert "2 rows read: 2 valid" in capsys.readouterr().err
+    for wrong in ("[orders]\ntimezone = 5\n", "orders = 5\n", '[orders]\ndrop_repeated_lines = "no"\n'):
+        (tmp_path / "clv.toml").write_text(wrong)
+        assert run(["train", "shop.csv"]) == 2
+        assert "must be" in capsys.readouterr().err
     (tmp_path / "clv.toml").write_text("[orders]\ndelimeter = ','\n")
     assert run(["train", "shop.csv"]) == 2
     assert "unknown keys: delimeter" in capsys.readouterr().err

@@ -275,3 +275,68 @@ def test_zoned_times_of_a_frame_are_read_without_a_warning() -> None:
     times = pd.to_datetime(["2024-07-01T00:30"]).tz_localize("Europe/Berlin")
     log = orders_from_frame(pd.DataFrame({"customer_id": ["a"], "ordered_at": times, "amount": [1.0]})).log
     assert log.ordered_at.tolist() == [parse_instant("2024-06-30T22:30")]
+
+
+def test_a_refund_under_its_orders_id_is_no_copy_of_it(csv_of: Write) -> None:
+    path = csv_of("customer_id,ordered_at,amount,order_id\na,2024-01-01,10,1\na,2024-01-05,10,2\na,2024-06-05,-10,2\n")
+    intake = read_orders(path)
+    assert (intake.n_rejected, intake.log.amount.tolist()) == (0, [10.0, 10.0, -10.0])
+
+
+def test_a_quote_that_is_not_closed_is_refused(csv_of: Write) -> None:
+    with pytest.raises(OrdersError, match="quote that is not closed near row 2"):
+        read_orders(csv_of(HEADER + 'a,2024-01-01,1\n"b,2024-01-01,2\nc,2024-01-01,3\nd,2024-01-01,4\n'))
+
+
+def test_headers_that_cannot_be_trusted(csv_of: Write) -> None:
+    with pytest.raises(OrdersError, match="more than one column named amount"):
+        read_orders(csv_of("customer_id,ordered_at,amount,amount\na,2024-01-01,1,2\n"))
+    assert read_orders(csv_of("\n\n" + HEADER + "a,2024-01-01,1\n")).n_valid == 1
+
+
+def test_latin_1_is_said_plainly(tmp_path: Path) -> None:
+    (tmp_path / "orders.csv").write_bytes((HEADER + "müller,2024-01-01,1\n").encode("latin-1"))
+    with pytest.raises(OrdersError, match="as UTF-8"):
+        read_orders(str(tmp_path / "orders.csv"))
+
+
+def test_a_glob_does_not_descend(tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "old"):
+        folder.mkdir(exist_ok=True)
+        row = {"customer_id": ["a"], "ordered_at": ["2024-01-01"], "amount": [1.0]}
+        pq.write_table(pa.table(row), folder / "orders.parquet")
+    assert read_orders(f"{tmp_path}/*.parquet").n_valid == 1
+    assert read_orders(f"{tmp_path}/**.parquet").n_valid == 2
+
+
+def test_a_skipped_hour_does_not_depend_on_other_rows(csv_of: Write) -> None:
+    row, zone = "a,2024-03-31 02:30:00,1\n", ReadOptions(timezone="Europe/Berlin")
+    alone = read_orders(csv_of(HEADER + row), zone).log.ordered_at.tolist()
+    beside = read_orders(csv_of(HEADER + row + "b,soon,1\n"), zone).log.ordered_at.tolist()
+    assert alone == beside == [parse_instant("2024-03-31T01:00:00Z")]
+
+
+def test_thousands_marks_group_by_three(csv_of: Write) -> None:
+    intake = read_orders(csv_of(HEADER + 'a,2024-01-01,"12,50"\na,2024-01-02,"1,250.5"\n'), ReadOptions(thousands=","))
+    assert intake.log.amount.tolist() == [1250.5]
+    assert rules(intake) == {"unreadable_amount": 1}
+
+
+def test_a_database_column_may_change_its_type(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("features.databases._CHUNK_ROWS", 2)
+    with sqlite3.connect(tmp_path / "shop.db") as shop:
+        shop.execute("create table orders (customer_id, ordered_at text, amount real)")
+        rows = [(1, "2024-01-01", 1.0), (2, "2024-01-01", 1.0), ("x3", "2024-01-01", 1.0)]
+        shop.executemany("insert into orders values (?, ?, ?)", rows)
+    shop.close()
+    log = read_orders(f"sqlite:///{tmp_path / 'shop.db'}", ReadOptions(table="orders")).log
+    assert list(log.customer_ids) == ["1", "2", "x3"]
+
+
+def test_parameters_of_a_database_url_never_show(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "shop.db") as shop:
+        shop.execute("create table orders (customer_id text, ordered_at text, amount real)")
+    shop.close()
+    with pytest.raises(OrdersError, match="no orders") as caught:
+        read_orders(f"sqlite:///{tmp_path / 'shop.db'}?timeout=9.77", ReadOptions(table="orders"))
+    assert "9.77" not in str(caught.value)

@@ -132,6 +132,21 @@ def test_a_bundle_of_another_catalogue_is_refused(bundle_folder: Path, tmp_path:
         load_bundle(folder)
 
 
+def test_a_bundle_with_parts_missing_is_refused_not_crashed_on(bundle_folder: Path, tmp_path: Path) -> None:
+    for place, change in enumerate(
+        (
+            lambda m: m.pop("files"),
+            lambda m: m["files"].pop("churn_30.txt"),
+            lambda m: m.pop("btyd"),
+            lambda m: m.update(provenance=5),
+        )
+    ):
+        folder = copy_of(bundle_folder, tmp_path / str(place))
+        damage_manifest(folder, change)
+        with pytest.raises(BundleError, match="damaged"):
+            load_bundle(folder)
+
+
 def test_a_bundle_of_another_format_or_none_is_refused(bundle_folder: Path, tmp_path: Path) -> None:
     folder = copy_of(bundle_folder, tmp_path)
     damage_manifest(folder, lambda m: m.update(format=99))

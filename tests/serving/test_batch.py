@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
@@ -15,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 import sqlalchemy as sa
 
-from features.errors import HorizonError, OutputError, UsageError
+from features.errors import HorizonError, OrdersError, OutputError, UsageError
 from features.instants import isoformat
 from features.orders import OrderLog
 from model.bundle import Bundle, load_bundle
@@ -89,6 +91,16 @@ def test_files_hold_the_announced_columns(bundle: Bundle, shop: OrderLog, tmp_pa
         read = pa_csv.read_csv(tmp_path / name)
         assert read.column("predicted_clv").to_pylist() == table.column("predicted_clv").to_pylist()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["scores.csv", "scores.csv.gz", "scores.parquet"]
+
+
+def test_days_are_cut_in_the_models_zone_and_money_is_in_its_currency(
+    bundle: Bundle, shop: OrderLog, tmp_path: Path
+) -> None:
+    run(bundle, shop, tmp_path / "a.parquet")
+    run(bundle, replace(shop, zone=ZoneInfo("Asia/Tokyo")), tmp_path / "b.parquet")
+    assert pq.read_table(tmp_path / "a.parquet").equals(pq.read_table(tmp_path / "b.parquet"))
+    with pytest.raises(OrdersError, match="speaks EUR, the orders USD"):
+        run(bundle, replace(shop, currency="USD"), tmp_path / "c.parquet")
 
 
 def test_small_blocks_give_the_same_file(

@@ -11,7 +11,7 @@ from features.errors import HorizonError
 from features.instants import parse_instant
 from model.bundle import Bundle
 from serving.openapi import EXAMPLE
-from serving.requests import CurrencyMismatch, NotJson, RequestError, TooManyCustomers, answer
+from serving.requests import NotJson, RequestError, TooManyCustomers, answer
 from serving.schemas import CustomerPrediction, PredictResponse
 
 NOW = parse_instant("2024-03-01T15:07:00")
@@ -61,7 +61,7 @@ def test_one_order_has_nulls_with_reasons(bundle: Bundle) -> None:
     found = ask(bundle, customer(orders=ORDERS[:1]))[0]
     assert found["average_days_between_orders"] is None
     assert found["p_alive"] is None
-    assert found["null_reasons"] == {"average_days_between_orders": "one_order", "p_alive": "one_order"}
+    assert found["null_reasons"] == {"average_days_between_orders": "one_order", "p_alive": "one_purchase_day"}
 
 
 @pytest.mark.parametrize(
@@ -159,8 +159,28 @@ def test_envelopes_that_cannot_be_used(bundle: Bundle) -> None:
     assert {detail["at"] for detail in caught.value.details} == {"as_of", "horizons"}
     with pytest.raises(TooManyCustomers, match="at most 10000"):
         answer(bundle, b'{"customers": [' + b",".join([b'{"customer_id": "a", "orders": []}'] * 10_001) + b"]}", NOW)
-    with pytest.raises(CurrencyMismatch, match="speaks EUR, the orders USD"):
-        ask(bundle, customer(orders=[{**ORDERS[0], "currency": "USD"}]))
+    for as_of in ("9999-12-31", "0001-01-01T00:00:00+14:00"):
+        with pytest.raises(RequestError):
+            ask(bundle, customer(), as_of=as_of)
+    deep = b"[" * 300 + b"]" * 300
+    with pytest.raises(RequestError, match="nested too deeply"):
+        answer(bundle, b'{"customers": [], "x": ' + deep + b"}", NOW)
+    nested = answer(bundle, b'{"customers": [{"customer_id": "a", "orders": ' + deep + b"}]}", NOW)
+    assert nested["customers"][0]["error"]["code"] == "invalid_customer"
+
+
+def test_another_currency_is_an_error_in_its_place(bundle: Bundle) -> None:
+    dollars = customer("usd", [{**ORDERS[0], "currency": "USD"}])
+    euros = customer("eur", [{**ORDERS[0], "currency": " eur "}])
+    blank = customer("blank", [{**ORDERS[0], "currency": " "}])
+    first, second, third = ask(bundle, dollars, euros, blank)
+    assert first["error"]["code"] == "currency_mismatch"
+    assert second["basis"] == third["basis"] == "model"
+
+
+def test_two_orders_on_one_day_say_why_p_alive_is_null(bundle: Bundle) -> None:
+    found = ask(bundle, customer(orders=[ORDERS[0], ORDERS[0]]))[0]
+    assert found["null_reasons"] == {"p_alive": "one_purchase_day"}
 
 
 def test_an_empty_call_has_an_empty_answer(bundle: Bundle) -> None:

@@ -9,12 +9,13 @@ import pandas as pd
 import pytest
 
 import features.catalogue
-from features.errors import HorizonError, TrainingError
+from features.errors import HorizonError, TrainingError, UsageError
 from features.history import before
 from features.instants import DAY_US, parse_instant
 from features.matrix import feature_matrix
 from features.orders import OrderLog
 from training.backtest import default_cases, predictions_table, run_case
+from training.cutoffs import longest_horizon
 from training.examples import Snapshots, training_examples
 from training.fitting import calibrate, fit, informative
 from training.gate import gate
@@ -52,6 +53,28 @@ def test_a_model_does_not_see_what_happens_after_its_moment(shop: OrderLog) -> N
     whole = fit(shop, as_of, (30,)).predict(matrix)
     cut = fit(before(shop, as_of), as_of, (30,)).predict(matrix)
     assert whole.clv.tobytes() == cut.clv.tobytes()
+
+
+def test_a_later_snapshot_changes_no_earlier_prediction(shop: OrderLog) -> None:
+    as_of, known = shop.complete_until - 60 * DAY_US, Snapshots(shop)
+    known.at(shop.complete_until)
+    alone = run_case(shop, as_of, 30).models["clv"].scored.clv
+    beside = run_case(shop, as_of, 30, snapshots=known).models["clv"].scored.clv
+    assert alone.tobytes() == beside.tobytes()
+
+
+def test_one_placeholder_date_does_not_break_a_training(log_of: Make, shop: OrderLog) -> None:
+    ids = np.repeat(shop.customer_ids, np.diff(shop.starts))
+    at = [*shop.ordered_at.view("datetime64[us]"), np.datetime64("1900-01-01", "us")]
+    log = log_of([], customer_id=[*ids, "old"], ordered_at=at, amount=[*shop.amount, 5.0])
+    trained = train(log, log.complete_until, None, "UTC")
+    assert trained.model.horizons == (30, 90, 180)
+    assert np.isfinite(trained.primary.models["clv"].scored.clv).all()
+
+
+def test_a_moment_beyond_the_log_is_refused(shop: OrderLog) -> None:
+    with pytest.raises(UsageError, match="after the end of the log"):
+        train(shop, shop.complete_until + DAY_US, [30], "UTC")
 
 
 def test_the_order_of_the_rows_changes_no_prediction(shop: OrderLog, log_of: Make) -> None:
@@ -126,7 +149,8 @@ def test_logs_that_cannot_be_trained_on_say_what_is_missing(log_of: Make, rows: 
 
 
 def test_a_horizon_longer_than_the_history_says_the_longest_possible(shop: OrderLog) -> None:
-    with pytest.raises(HorizonError, match="longest possible is 194 days"):
+    longest = longest_horizon(shop, shop.complete_until)
+    with pytest.raises(HorizonError, match=f"longest possible is {longest} days"):
         train(shop, shop.complete_until, [400], "UTC")
 
 

@@ -170,6 +170,14 @@ def test_an_interrupted_recording_is_killed_and_registers_nothing(
     assert "interrupted" not in {model.name for model in client.search_registered_models()}
 
 
+def test_the_same_number_in_another_registry_is_another_model(registry: Registry, first: str, tmp_path: Path) -> None:
+    store = ModelStore(registry.uri, tmp_path / "bundles")
+    store.load("clv", first)
+    other = ModelStore(f"sqlite:///{tmp_path / 'other.db'}", tmp_path / "bundles")
+    with pytest.raises(RegistryError):
+        other.load("clv", first)
+
+
 def test_a_damaged_local_copy_is_fetched_again(registry: Registry, first: str, tmp_path: Path) -> None:
     store = ModelStore(registry.uri, tmp_path)
     (store.bundle_folder("clv", first) / "churn_30.txt").write_text("damaged")
