@@ -141,12 +141,12 @@ def test_ctrl_c_leaves_nothing_half_done(
     environment = {**os.environ, "CLV_HOME": str(tmp_path / "home")}
     more = ["--bundle", str(cdnow_bundle_folder), "--out", "scores.parquet"] if command == "score" else []
     words = [CLV, command, str(cdnow_path), *more]
-    process = subprocess.Popen(words, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
-    assert process.stderr is not None
-    assert "rows read" in process.stderr.readline()  # the log is read: training or scoring begins
-    process.send_signal(signal.SIGINT)
-    told = process.stderr.read()
-    assert process.wait(timeout=60) == 130
+    with subprocess.Popen(words, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert "rows read" in process.stderr.readline()  # the log is read: training or scoring begins
+        process.send_signal(signal.SIGINT)
+        told = process.stderr.read()
+    assert process.returncode == 130
     assert "Interrupted" in told
     assert "Traceback" not in told
     assert not [path.name for path in tmp_path.iterdir() if path.name != "home"]
