@@ -33,7 +33,7 @@ SHOWN = (
     "top10_capture", "top20_capture", "seconds",
 )  # fmt: skip
 RUNS = "## Runs of the test windows"
-UNLISTED = "Each `make demo` and `clv train` on the bundled log holds out this same window; those runs are not listed one by one."
+UNLISTED = "Each `make demo` and `clv train` on the bundled log holds out this window too; those runs are not listed."
 
 
 def cases_of(log: OrderLog, as_of: str, horizon_days: int) -> list[Case]:
