@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -62,7 +62,6 @@ def feature_matrix(
     log: OrderLog,
     as_of: int,
     names: Sequence[str] | None = None,
-    on_block: Callable[[int], None] | None = None,
 ) -> FeatureMatrix:
     """Compute features as of an instant.
 
@@ -74,8 +73,6 @@ def feature_matrix(
         Instant in µs UTC.
     names
         Features to compute, all of the catalogue by default.
-    on_block
-        Called with the number of customers of each block done, for a progress bar.
     """
     wanted = CATALOGUE.names if names is None else tuple(names)
     values = np.empty((log.n_customers, len(wanted)), order="F")  # a feature's values lie side by side
@@ -92,8 +89,6 @@ def feature_matrix(
                 for place, name in enumerate(wanted):
                     values[rows, place] = orders[name] if everyone else orders[name][known]
             n_known += len(known)
-            if on_block is not None:
-                on_block(high - low)
     return FeatureMatrix(as_of, wanted, customers[:n_known], values[:n_known])
 
 

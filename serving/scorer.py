@@ -108,9 +108,11 @@ def score(bundle: Bundle, log: OrderLog, as_of: int, horizons: Sequence[int] | N
     facts = {field: np.full(log.n_customers, np.nan) for field in _FACTS}
     for field, name in _FACTS.items():
         facts[field][known] = matrix.column(name)
-    past = Events(before(log, as_of))
-    facts["historic_clv"][~known] = past.sum(past.amount)[~known]
-    facts["historic_number_of_orders"][~known] = 0.0
+    past = before(log, as_of)
+    if not known.all():
+        events = Events(past)
+        facts["historic_clv"][~known] = events.sum(events.amount)[~known]
+        facts["historic_number_of_orders"][~known] = 0.0
     answers = model.predict(matrix) if len(matrix.customers) else model.prior.predictions(model.horizons, 0)
     return Answers(
         log=log,
@@ -118,7 +120,7 @@ def score(bundle: Bundle, log: OrderLog, as_of: int, horizons: Sequence[int] | N
         known=known,
         facts=facts,
         predictions=_chosen(_with_prior(bundle, answers, known), horizons),
-        after_as_of=np.diff(log.starts) - np.diff(before(log, as_of).starts).astype(np.float64),
+        after_as_of=(np.diff(log.starts) - np.diff(past.starts)).astype(np.float64),
     )
 
 
