@@ -121,6 +121,8 @@ def _same_as_previous(orders: TypedOrders, ordered: Ordered) -> BoolArray:
     columns += list(orders.numbers.values())
     places, rows = ordered.tied, ordered.rows
     for column in columns:  # few rows are left after the first
+        if not len(places):
+            break
         here, before = column[rows[places]], column[rows[places - 1]]
         places = places[(here == before) | ((here != here) & (before != before))]
     same = np.zeros(len(rows), dtype=np.bool_)
@@ -170,7 +172,7 @@ def _log(orders: TypedOrders, ordered: Ordered, zone: tzinfo, currency: str) -> 
     optional |= {name: column[rows] for name, column in orders.numbers.items()}
     return OrderLog(
         customer_ids=orders.customer.values[orders.customer.codes[rows[firsts]]],
-        starts=np.append(firsts, len(rows)).astype(np.int64),
+        starts=np.concatenate([firsts, [len(rows)]]),
         ordered_at=ordered_at,
         amount=amount,
         event=_events(orders, ordered) if lines else None,

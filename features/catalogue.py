@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from typing import Final, TypeAlias
 
@@ -131,4 +132,4 @@ def feature(
 
 
 def _bind(define: Definition, bound: dict[str, int]) -> Callable[[Purchases], FloatArray]:
-    return (lambda orders: define(orders, **bound)) if bound else define
+    return partial(define, **bound) if bound else define

@@ -47,7 +47,7 @@ class Events(Segments):
 
     def __init__(self, log: OrderLog) -> None:
         self._optional = log.optional
-        self._rows = Segments(np.diff(log.starts))
+        self._rows = Segments(log.starts[1:] - log.starts[:-1])
         if log.event is None:
             self._first_rows = None
             super().__init__(self._rows.lengths)
@@ -96,6 +96,7 @@ class Purchases(Segments):
         self._zone = log.zone
         self._resolve = resolve
         self._memo: dict[str, FloatArray] = {}
+        self._halved: dict[int, FloatArray] = {}
         past = before(log, as_of)
         self.events = Events(past)
         self.items = self.events.items
@@ -119,6 +120,11 @@ class Purchases(Segments):
         return self._of(self.events.amount)
 
     @cached_property
+    def log_amount(self) -> FloatArray:
+        """Natural logarithm of the value."""
+        return np.log(self.amount)
+
+    @cached_property
     def at(self) -> IntArray:
         """Instant of the order, int64 µs UTC."""
         return self._of(self.events.at)
@@ -133,13 +139,20 @@ class Purchases(Segments):
         """Whole days from the order to `as_of`."""
         return (self.age_us // DAY_US).astype(np.float64)
 
+    @cached_property
+    def event_age_us(self) -> IntArray:
+        """Microseconds from the order or refund to `as_of`, int64, > 0, one for each row of `events`."""
+        return self.as_of - self.events.at
+
     def within(self, days: int) -> BoolArray:
         """Orders in [as_of - days, as_of), cut on microseconds."""
         return self.age_us <= days * DAY_US
 
     def halved(self, days: int) -> FloatArray:
         """0.5 ** (age in whole days / days), float64."""
-        return np.exp2(self.age_days * (-1.0 / days))
+        if days not in self._halved:
+            self._halved[days] = np.exp2(self.age_days * (-1.0 / days))
+        return self._halved[days]
 
     @cached_property
     def from_last(self) -> IntArray:
@@ -189,9 +202,9 @@ class Purchases(Segments):
     @cached_property
     def gap_days(self) -> FloatArray:
         """Gaps in days (fractions kept), shape (n_gaps,), the rows of `gaps`."""
-        opens = np.zeros(self.n_rows, dtype=np.bool_)
-        opens[self.starts[self.lengths > 0]] = True
-        return np.diff(self.at)[~opens[1:]] / DAY_US
+        follows = np.ones(self.n_rows, dtype=np.bool_)
+        follows[self.opens] = False
+        return (self.at[1:] - self.at[:-1])[follows[1:]] / DAY_US
 
     @cached_property
     def discount(self) -> FloatArray:

@@ -19,6 +19,7 @@ NO_INSTANT: Final = np.iinfo(np.int64).min
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 EARLIEST_US: Final = (datetime(1800, 1, 1, tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)
 LATEST_US: Final = (datetime(3000, 1, 1, tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)
+_TABLE_FROM: Final = 256
 _OFFSET_STEP_US = 900_000_000  # every zone of the tz database changes on a quarter of an hour
 
 
@@ -95,7 +96,7 @@ def first_day_of_month(months: IntArray) -> IntArray:
 
 def _by_table(values: IntArray, convert: Callable[[IntArray], IntArray]) -> IntArray:
     """Convert each distinct value once where values repeat: calendar arithmetic is slow, a table is not."""
-    if not len(values):
+    if len(values) < _TABLE_FROM:
         return convert(values)
     low, high = int(values.min()), int(values.max())
     if high - low >= len(values):

@@ -76,9 +76,10 @@ def feature_matrix(
     """
     wanted = CATALOGUE.names if names is None else tuple(names)
     values = np.empty((log.n_customers, len(wanted)), order="F")  # a feature's values lie side by side
+    columns = list(values.T)
     customers = np.empty(log.n_customers, dtype=np.int64)
     n_known = 0
-    with np.errstate(over="ignore", invalid="ignore"):
+    with np.errstate(all="ignore"):
         for low, high in blocks(log.starts):
             orders = Purchases(log.customers(low, high), as_of, _resolve)
             known = np.flatnonzero(orders.lengths > 0)
@@ -86,8 +87,8 @@ def feature_matrix(
             customers[rows] = known + low
             if len(known):
                 everyone = len(known) == high - low
-                for place, name in enumerate(wanted):
-                    values[rows, place] = orders[name] if everyone else orders[name][known]
+                for column, name in zip(columns, wanted, strict=True):
+                    column[rows] = orders[name] if everyone else orders[name][known]
             n_known += len(known)
     return FeatureMatrix(as_of, wanted, customers[:n_known], values[:n_known])
 

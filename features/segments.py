@@ -15,8 +15,13 @@ from features.arrays import BoolArray, FloatArray, IntArray
 
 
 def ratio(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
-    """Quotient, null (NaN) where the denominator is 0 or either side is null."""
-    return numerator / np.where(denominator == 0.0, np.nan, denominator)
+    """Quotient, null (NaN) where the denominator is 0 or either side is null.
+
+    Callers silence numpy's warning of a division by 0 (`np.errstate`), once for many ratios.
+    """
+    quotient = numerator / denominator
+    quotient[denominator == 0.0] = np.nan
+    return quotient
 
 
 class Segments:
@@ -51,17 +56,23 @@ class Segments:
         filled = self.lengths > 0
         return None if filled.all() else filled
 
+    @property
+    def opens(self) -> IntArray:
+        """First row of each customer that has any."""
+        return self.starts if self._filled is None else self.starts[self._filled]
+
     def _reduce(self, ufunc: np.ufunc, rows: FloatArray, empty: float) -> FloatArray:
         if self._filled is None:
-            return np.asarray(ufunc.reduceat(rows, self.starts)) if self.n_rows else np.empty(0)
+            reduced: FloatArray = ufunc.reduceat(rows, self.starts) if self.n_rows else np.empty(0)
+            return reduced
         out = np.full(self.n_customers, empty)
         if self.n_rows:
-            out[self._filled] = ufunc.reduceat(rows, self.starts[self._filled])
+            out[self._filled] = ufunc.reduceat(rows, self.opens)
         return out
 
     def _pick(self, rows: FloatArray | IntArray | BoolArray, places: IntArray) -> FloatArray:
         if self._filled is None:
-            return rows[places].astype(np.float64)
+            return rows[places].astype(np.float64, copy=False)
         out = np.full(self.n_customers, np.nan)
         out[self._filled] = rows[places[self._filled]]
         return out
@@ -88,7 +99,8 @@ class Segments:
 
     def mean(self, rows: FloatArray | BoolArray) -> FloatArray:
         """Arithmetic mean (of a mask: the share that holds); null without rows."""
-        return ratio(self.sum(rows), self.count)
+        total = self.sum(rows)
+        return total / self.count if self._filled is None else ratio(total, self.count)
 
     def std(self, rows: FloatArray) -> FloatArray:
         """Sample standard deviation (n - 1), two passes; null below two rows."""
@@ -97,15 +109,9 @@ class Segments:
 
     def median(self, rows: FloatArray) -> FloatArray:
         """Median, the mean of the two middle values for an even count; null without rows."""
-        out = np.full(self.n_customers, np.nan)
-        if not self.n_rows:
-            return out
         ordered = self._sorted_within(rows)
-        filled = self.lengths > 0
-        low = (self.starts + (self.lengths - 1) // 2)[filled]
-        high = (self.starts + self.lengths // 2)[filled]
-        out[filled] = (ordered[low] + ordered[high]) / 2.0
-        return out
+        low, high = self.starts + (self.lengths - 1) // 2, self.starts + self.lengths // 2
+        return (self._pick(ordered, low) + self._pick(ordered, high)) / 2.0
 
     def _sorted_within(self, rows: FloatArray) -> FloatArray:
         """Rows sorted inside each customer: complex numbers sort by real part, then by imaginary part."""
@@ -127,7 +133,7 @@ class Segments:
         """Distinct values of a column that does not decrease inside a customer, such as a day."""
         new = np.ones(self.n_rows, dtype=np.bool_)
         np.not_equal(rows[1:], rows[:-1], out=new[1:])
-        new[self.starts[self.lengths > 0]] = True
+        new[self.opens] = True
         return self.sum(new)
 
     def select(self, mask: BoolArray) -> Segments:

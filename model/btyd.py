@@ -46,7 +46,8 @@ def summarise(matrix: FeatureMatrix) -> Summary:
     """Derive the sufficient statistics from the feature matrix."""
     days, tenure, spent = (matrix.column(name) for name in ("purchase_days", "tenure_days", "gross_spend"))
     last = np.where(days > 1, tenure - matrix.column("recency_days"), 0.0)
-    later = ratio(spent - matrix.column("first_day_spend"), days - 1.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        later = ratio(spent - matrix.column("first_day_spend"), days - 1.0)
     return Summary(days - 1.0, last, tenure, spent / days, later)
 
 

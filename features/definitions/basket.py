@@ -123,6 +123,6 @@ def _refund_share(o: Purchases) -> FloatArray:
 @feature("days_since_refund", "days", dtype="int", null="no refund")
 def _since_refund(o: Purchases) -> FloatArray:
     """Whole days since the last refund."""
-    age = ((o.as_of - o.events.at) // DAY_US).astype(np.float64)
+    age = (o.event_age_us // DAY_US).astype(np.float64)
     last = o.events.min(np.where(o.events.amount < 0.0, age, np.inf))
     return np.where(np.isinf(last), np.nan, last)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import reduce
+
 import numpy as np
 
 from features.arrays import FloatArray
@@ -38,5 +40,5 @@ def _q4(o: Purchases) -> FloatArray:
 def _peak_quarter(o: Purchases) -> FloatArray:
     """Share of the orders in the busiest quarter of the year, years pooled; 1 for a seasonal buyer."""
     quarter = (o.month - 1) // 3
-    per_quarter = [o.sum(quarter == place) for place in range(4)]
-    return ratio(np.max(per_quarter, axis=0), o["frequency"])
+    per_quarter = (o.sum(quarter == place) for place in range(4))
+    return ratio(reduce(np.maximum, per_quarter), o["frequency"])

@@ -73,10 +73,10 @@ def _recent_mean(o: Purchases) -> FloatArray:
 @feature("spend_log_mean", "log money", low=None)
 def _log_mean(o: Purchases) -> FloatArray:
     """Mean of the natural logarithm of the order values: a typical order that outliers do not move."""
-    return o.mean(np.log(o.amount))
+    return o.mean(o.log_amount)
 
 
 @feature("spend_log_std", "log money", null="fewer than 2 orders")
 def _log_std(o: Purchases) -> FloatArray:
     """Sample standard deviation (n - 1) of the logarithms."""
-    return o.std(np.log(o.amount))
+    return o.std(o.log_amount)

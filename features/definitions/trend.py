@@ -22,7 +22,7 @@ def _orders(o: Purchases, w: int) -> FloatArray:
 @feature("spend_trend_{w}d", "money", low=None, w=WINDOW_DAYS)
 def _spend(o: Purchases, w: int) -> FloatArray:
     """Net value of the last {w} days less that of the {w} days before."""
-    age, amount = o.as_of - o.events.at, o.events.amount
+    age, amount = o.event_age_us, o.events.amount
     earlier = np.where((age > w * DAY_US) & (age <= 2 * w * DAY_US), amount, 0.0)
     return o[f"spend_{w}d"] - o.events.sum(earlier)
 

@@ -22,7 +22,7 @@ def _orders(o: Purchases, w: int) -> FloatArray:
 @feature("spend_{w}d", "money", low=None, w=WINDOW_DAYS)
 def _spend(o: Purchases, w: int) -> FloatArray:
     """Net value of the last {w} days, refunds at their own time."""
-    return o.events.sum(np.where(o.as_of - o.events.at <= w * DAY_US, o.events.amount, 0.0))
+    return o.events.sum(np.where(o.event_age_us <= w * DAY_US, o.events.amount, 0.0))
 
 
 @feature("orders_decayed_{w}d", "orders", w=HALF_LIFE_DAYS)
