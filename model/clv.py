@@ -14,6 +14,7 @@ from features.matrix import FeatureMatrix
 from model.baselines import alive_or_null
 from model.btyd import Btyd, Summary, summarise
 from model.predictions import Predictions, joined
+from model.spread import DEFAULT_LEVEL, Spread
 
 BTYD_INPUTS = (
     "btyd_probability",
@@ -58,12 +59,13 @@ class Part:
 
 @dataclass(frozen=True)
 class HorizonModel:
-    """Churn, orders and spend for one horizon."""
+    """Churn, orders and spend for one horizon, and how far the spend may lie off."""
 
     horizon_days: int
     churn: Part
     orders: Part
     spend: Part
+    spread: Spread
 
 
 @dataclass(frozen=True)
@@ -147,7 +149,7 @@ class ClvModel:
         """Fitted horizons in days, ascending."""
         return tuple(part.horizon_days for part in self.parts)
 
-    def predict(self, matrix: FeatureMatrix, threads: int = 1) -> Predictions:
+    def predict(self, matrix: FeatureMatrix, threads: int = 1, level: float = DEFAULT_LEVEL) -> Predictions:
         """Predict for every row of a feature matrix.
 
         Parameters
@@ -156,6 +158,8 @@ class ClvModel:
             Features that include the model's, n rows.
         threads
             Threads for the trees; the result does not depend on it.
+        level
+            Chance with which the interval holds the value, in (0, 1).
         """
         of = summarise(matrix)
         known = matrix.columns(self.features)
@@ -163,7 +167,11 @@ class ClvModel:
             self._one(part, known, btyd_scores(self.btyd, of, part.horizon_days), threads) for part in self.parts
         ]
         probability, orders, clv = (np.stack(columns, axis=1) for columns in zip(*answers, strict=True))
-        return joined(self.horizons, probability, orders, clv, alive_or_null(self.btyd, matrix))
+        bounds = [
+            part.spread.bounds(probability[:, place], clv[:, place], level) for place, part in enumerate(self.parts)
+        ]
+        lower, upper = (np.stack(columns, axis=1) for columns in zip(*bounds, strict=True))
+        return joined(self.horizons, probability, orders, clv, alive_or_null(self.btyd, matrix), (lower, upper))
 
     @staticmethod
     def _one(

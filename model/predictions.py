@@ -28,6 +28,9 @@ class Predictions:
         Expected net value (money), >= 0, shape (n, K): probability times expected spend given a purchase.
     p_alive
         Latent chance of being active, from the buy-till-you-die model; NaN where it says nothing, shape (n,).
+    lower, upper
+        Prediction interval of the net value at the level that was asked, lower <= clv <= upper, money, shape
+        (n, K); NaN where a model gives none.
     """
 
     horizons: tuple[int, ...]
@@ -35,6 +38,8 @@ class Predictions:
     orders: FloatArray
     clv: FloatArray
     p_alive: FloatArray
+    lower: FloatArray
+    upper: FloatArray
 
     @property
     def average_order_value(self) -> FloatArray:
@@ -96,12 +101,17 @@ def joined(
     orders: FloatArray,
     clv: FloatArray,
     p_alive: FloatArray,
+    bounds: tuple[FloatArray, FloatArray] | None = None,
 ) -> Predictions:
-    """Predictions whose values never fall with the horizon; arrays of shape (n, K)."""
+    """Predictions whose values and bounds never fall with the horizon; arrays of shape (n, K)."""
+    value = non_decreasing(clv)
+    lower, upper = bounds if bounds is not None else (np.full(clv.shape, np.nan), np.full(clv.shape, np.nan))
     return Predictions(
         horizons,
         non_decreasing(probability),
         non_decreasing(orders),
-        non_decreasing(clv),
+        value,
         p_alive,
+        np.minimum(non_decreasing(lower), value),
+        np.maximum(non_decreasing(upper), value),
     )

@@ -176,6 +176,8 @@ def _measured(answers: Predictions, place: int, labels: Labels, seconds: float) 
         purchased=labels.purchased,
         clv=np.ascontiguousarray(answers.clv[:, place]),
         probability=np.ascontiguousarray(answers.purchase_probability[:, place]),
+        lower=np.ascontiguousarray(answers.lower[:, place]),
+        upper=np.ascontiguousarray(answers.upper[:, place]),
     )
     return Answered(scored, evaluate(scored), seconds)
 
@@ -185,7 +187,6 @@ def predictions_table(
 ) -> dict[str, FloatArray | ObjectArray | list[Any]]:
     """Columns of `--predictions`: one row per case and customer, of `clv` only."""
     rows = [(case, case.models[CLV].scored) for case in cases]
-    nulls = [None] * sum(len(case.customer_ids) for case in cases)
     return {
         "customer_id": np.concatenate([case.customer_ids for case, _ in rows]),
         "as_of": [isoformat(case.as_of) for case, _ in rows for _ in case.customer_ids],
@@ -193,6 +194,6 @@ def predictions_table(
         "actual": np.concatenate([s.actual for _, s in rows]),
         "predicted_clv": np.concatenate([s.clv for _, s in rows]),
         "purchase_probability": np.concatenate([s.probability for _, s in rows]),
-        "lower": nulls,
-        "upper": nulls,
+        "lower": np.concatenate([s.lower for _, s in rows]),
+        "upper": np.concatenate([s.upper for _, s in rows]),
     }

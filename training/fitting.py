@@ -15,6 +15,7 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import expit, logit
 from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_limits
 
 from features.arrays import FloatArray, IntArray
 from features.catalogue import CATALOGUE
@@ -36,6 +37,7 @@ from training.cutoffs import training_cutoffs
 from training.examples import Examples, Snapshot, Snapshots, training_examples
 from training.level import Level, forecast_level
 from training.prior import fit_prior
+from training.spread import fit_spread
 from training.trees import fold_of, grow, grow_with_folds
 
 MIN_CUSTOMERS: Final = 20
@@ -43,7 +45,7 @@ MIN_PURCHASES: Final = 10
 SEED: Final = 7
 
 TREE_SHARE: Final = {"churn": 0.6, "orders": 0.55, "spend": 0.55}
-"""Weight of the trees on the link scale, times N / (N + SHRINK) for N customers."""
+"""Weight of the trees on the link scale, times N / (N + SHRINK) for N customers with a purchase to learn from."""
 SHRINK: Final = 300.0
 SPEND_CAP_QUANTILE: Final = 0.97
 """Spend beyond this quantile, relative to its forecast, is capped while growing and given back in total."""
@@ -56,6 +58,7 @@ class Progress:
     stage: Callable[[str], None] = lambda _: None
 
 
+@threadpool_limits.wrap(limits=1, user_api="blas")  # its threads spin against any neighbour: small systems, 10 x slower
 def fit(
     log: OrderLog,
     as_of: int,
@@ -95,8 +98,8 @@ def fit(
         told.stage(f"features as of {len(cutoffs)} cut-offs")
         examples = training_examples(known, past, cutoffs, horizon, features, seed)
         told.stage(f"{horizon}-day models on {len(examples):,} examples of {len(cutoffs)} cut-offs")
-        grown = fit_horizon(examples, input_names(features), horizon, seed, len(now.matrix.customers))
-        level = forecast_level(known, past, cutoffs, as_of, horizon)
+        level = forecast_level(known, past, as_of, horizon)
+        grown = fit_horizon(examples, input_names(features), horizon, seed, level.value.sd)
         parts.append(set_level(grown, now, features, level))
     return ClvModel(features, now.btyd, tuple(parts), fit_prior(past, as_of, horizons))
 
@@ -117,7 +120,7 @@ def fit_horizon(
     names: Sequence[str],
     horizon_days: int,
     seed: int,
-    n_customers: int,
+    level_sd: float,
 ) -> HorizonModel:
     """Fit churn on all examples, orders and spend on those with a purchase; the level is still open."""
     purchased = examples.n_orders > 0
@@ -126,20 +129,13 @@ def fit_horizon(
             f"Within {horizon_days} days {int(purchased.sum())} of {len(examples)} examples have a purchase; at least "
             f"{MIN_PURCHASES} with and without are needed. Choose another horizon or bring more history."
         )
-    share = {part: weight * n_customers / (n_customers + SHRINK) for part, weight in TREE_SHARE.items()}
     buyers = examples.rows(purchased)
-    return HorizonModel(
-        horizon_days,
-        churn=_fit_churn(
-            examples,
-            purchased.astype(np.float64),
-            names,
-            seed,
-            share["churn"],
-        ),
-        orders=_fit_orders(buyers, names, seed, share["orders"]),
-        spend=_fit_spend(buyers, names, seed, share["spend"]),
-    )
+    n_buyers = len(np.unique(buyers.customers))
+    share = {part: weight * n_buyers / (n_buyers + SHRINK) for part, weight in TREE_SHARE.items()}
+    churn, chance = _fit_churn(examples, purchased.astype(np.float64), names, seed, share["churn"])
+    spend, expected = _fit_spend(buyers, names, seed, share["spend"])
+    spread = fit_spread(chance[purchased] * expected, expected, _positive(buyers.spend), level_sd)
+    return HorizonModel(horizon_days, churn, _fit_orders(buyers, names, seed, share["orders"]), spend, spread)
 
 
 def _fit_churn(
@@ -148,8 +144,13 @@ def _fit_churn(
     names: Sequence[str],
     seed: int,
     share: float,
-) -> Part:
-    """Grow purchase probability, calibrated by a sigmoid on scores from trees that never saw the customer."""
+) -> tuple[Part, FloatArray]:
+    """Grow purchase probability, calibrated by a sigmoid on scores from trees that never saw the customer.
+
+    Returns
+    -------
+    (the part, those out-of-fold probabilities at each cut-off's own level, shape (n,))
+    """
     forecast = expit(examples.btyd.probability)
     season = _per_cutoff(
         examples.cutoff,
@@ -160,7 +161,8 @@ def _fit_churn(
     folds = fold_of(examples.customers, seed)
     trees, scores = grow_with_folds(examples.inputs, bought, start, folds, "binary", names, seed)
     slope, level = calibrate(scores + start, bought)
-    return Part(trees, Blend(share * slope, 1.0 - share, share * (slope * constant + level)))
+    blend = Blend(share * slope, 1.0 - share, share * (slope * constant + level))
+    return Part(trees, blend), expit(blend(scores, examples.btyd.probability) + season)
 
 
 def _fit_orders(buyers: Examples, names: Sequence[str], seed: int, share: float) -> Part:
@@ -173,10 +175,14 @@ def _fit_orders(buyers: Examples, names: Sequence[str], seed: int, share: float)
     return Part(trees, Blend(share, 1.0, level))
 
 
-def _fit_spend(buyers: Examples, names: Sequence[str], seed: int, share: float) -> Part:
-    """Grow spend, given a purchase, as a factor on the buy-till-you-die forecast; heavy tails capped."""
-    offset = buyers.btyd.spend
-    target = np.maximum(buyers.spend, 1e-3 * buyers.spend.mean())
+def _fit_spend(buyers: Examples, names: Sequence[str], seed: int, share: float) -> tuple[Part, FloatArray]:
+    """Grow spend, given a purchase, as a factor on the buy-till-you-die forecast; heavy tails capped.
+
+    Returns
+    -------
+    (the part, out-of-fold expected spend at each cut-off's own level, shape (n,))
+    """
+    offset, target = buyers.btyd.spend, _positive(buyers.spend)
     season = _per_cutoff(
         buyers.cutoff,
         lambda rows: float(np.log(target[rows].sum() / np.exp(offset[rows]).sum())),
@@ -185,9 +191,17 @@ def _fit_spend(buyers: Examples, names: Sequence[str], seed: int, share: float) 
     start = offset + season + constant
     factor = target / np.exp(start)
     capped = np.minimum(factor, np.quantile(factor, SPEND_CAP_QUANTILE)) * np.exp(start)
-    trees = grow(buyers.inputs, capped, start, "gamma", names, seed)
+    folds = fold_of(buyers.customers, seed)
+    trees, scores = grow_with_folds(buyers.inputs, capped, start, folds, "gamma", names, seed)
     given_back = float(np.log(target.sum() / capped.sum()))
-    return Part(trees, Blend(share, 1.0, share * (constant + given_back)))
+    blend = Blend(share, 1.0, share * (constant + given_back))
+    expected = np.exp(blend(scores, offset) + season)
+    return Part(trees, blend), expected * (target.sum() / expected.sum())
+
+
+def _positive(spend: FloatArray) -> FloatArray:
+    """Spend of buyers with a floor: refunds may leave an order without value."""
+    return np.maximum(spend, 1e-3 * spend.mean())
 
 
 def set_level(grown: HorizonModel, now: Snapshot, features: Sequence[str], level: Level) -> HorizonModel:
@@ -196,10 +210,11 @@ def set_level(grown: HorizonModel, now: Snapshot, features: Sequence[str], level
     inputs = np.concatenate([now.matrix.columns(features), btyd.inputs], axis=1)
     z = grown.churn.score(inputs, btyd.probability, threads=1)
     chance, forecast = expit(btyd.probability), expit(btyd.probability) * np.exp(btyd.spend)
-    target = float(np.clip(chance.mean() * np.exp(level.buyers), 1e-4, 0.995))
+    busier = -np.expm1(np.log1p(-chance) * np.exp(level.orders.mean))  # chance of an event at a rate so much higher
+    target = float(np.clip(busier.mean(), 1e-4, 0.995))
     shift = _root(lambda k: float(expit(z + k).mean() - target))
     spend = np.exp(grown.spend.score(inputs, btyd.spend, threads=1))
-    total = float(forecast.sum() * np.exp(level.value))
+    total = float(forecast.sum() * np.exp(level.value.mean))
     scale = float(np.log(total / (expit(z + shift) * spend).sum()))
     return replace(grown, churn=_shifted(grown.churn, shift), spend=_shifted(grown.spend, scale))
 

@@ -1,143 +1,185 @@
-"""How much in total: the level of buyers and value, forecast from matured windows by a small time model.
+"""How much in total: the level of orders and value, forecast from matured windows by a small time model.
 
 Trees rank customers; their totals are worse than the buy-till-you-die model's. That model in turn
-knows no season. So at every matured cut-off the ratio of what happened to what it forecast is
-taken (g = log actual / forecast), and g is forecast for today by a Gaussian process: a constant, a
-yearly season and short-lived shocks, plus the sampling noise of each ratio. Its settings are not
-chosen but averaged over a grid by likelihood × prior, so that a short history shrinks g to 0.
+knows no season: its forecast stands for the average season of the history that it was fitted on. So
+at every matured cut-off, 30 days apart, the ratio of what the next 30 days brought to what was
+forecast is taken, and
+
+    log ratio (cut-off c) = s(the 30 days after c) - mean of s over the customers' days before c + noise,
+
+where s is the shop's season and mood over time: a Gaussian process of a constant, a yearly season
+and short-lived shocks. The level of a longer window ahead follows from the same s. The settings of
+the process are not chosen but averaged over a grid by likelihood × prior, so that a short history
+shrinks the level to 0.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Final
 
 import numpy as np
-from scipy.special import expit
 
 from features.arrays import FloatArray
 from features.instants import DAY_US
 from features.orders import OrderLog
 from model.btyd import summarise
-from model.clv import btyd_scores
-from training.examples import Snapshots
+from training.examples import Snapshot, Snapshots
 from training.labels import label_window
 
+BIN_DAYS: Final = 30
+MAX_WINDOWS: Final = 37
+"""Three years and a month of windows: each season is seen thrice."""
+MIN_HISTORY_DAYS: Final = 60
+
 _YEAR: Final = 365.25
-_MIN_HISTORY_DAYS: Final = 90.0
-_CONSTANT, _SEASON, _SHOCK = (
-    (0.03, 0.1),
-    (0.01, 0.1, 0.2, 0.4, 0.7),
-    (0.03, 0.1, 0.2, 0.4),
-)
-_SEASON_MEMORY_YEARS: Final = (1.0, 20.0)
-_PRIORS: Final = ((0.05, 1.0), (0.2, 1.3), (0.1, 1.0))
-"""Centre and log-scale spread of the prior of each standard deviation: constant, season, shock."""
-_CLIP: Final = 0.7
+_CONSTANT, _SEASON, _SHOCK = (0.03, 0.1), (0.03, 0.1, 0.2, 0.4), (0.05, 0.1, 0.2)
+"""Standard deviations of the parts of s, in log units."""
+_SHOCK_DAYS: Final = (30.0, 120.0)
+_MEMORY_DAYS: Final = (120.0, 10_000.0)
+"""Half-life with which the buy-till-you-die model forgets the seasons it was fitted on."""
+_SEASON_CENTRE, _SHOCK_CENTRE, _PRIOR_SPREAD = 0.15, 0.1, 1.0
+_OVERDISPERSION: Final = 1.3
+UNKNOWN_SD: Final = 0.3
+"""Error of a level of which nothing is known."""
+_CLIP: Final = 0.9
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Mean and standard deviation of a log ratio."""
+
+    mean: float
+    sd: float
 
 
 @dataclass(frozen=True)
 class Level:
-    """Log of expected total over the buy-till-you-die forecast: number of buyers, and net value."""
+    """Log of expected total over the buy-till-you-die forecast: rate of orders, and net value."""
 
-    buyers: float
-    value: float
+    orders: Forecast
+    value: Forecast
 
 
 @dataclass(frozen=True)
-class LevelHistory:
-    """Matured windows, oldest first, shape (k,) each.
+class Windows:
+    """Matured windows of 30 days, shape (k,) each.
 
     Attributes
     ----------
-    day
-        Day of the cut-off.
+    place
+        The window's bin: -1 is [as_of - 30 days, as_of), -2 the one before.
     history_days
-        Days of orders before it.
-    log_ratio, noise
-        log(actual / forecast), and the standard error of the actual total in the same units.
+        Days of orders before the window.
+    log_ratio, variance
+        log(actual / forecast), and the sampling variance of the actual total in the same units.
     """
 
-    day: FloatArray
+    place: FloatArray
     history_days: FloatArray
     log_ratio: FloatArray
-    noise: FloatArray
+    variance: FloatArray
 
 
-def forecast_level(
-    snapshots: Snapshots,
-    log: OrderLog,
-    cutoffs: Sequence[int],
-    as_of: int,
-    horizon_days: int,
-) -> Level:
-    """Forecast the level as of a moment from the cut-offs whose windows ended by then."""
-    rows = [_ratios(snapshots, log, cutoff, horizon_days) for cutoff in sorted(cutoffs)]
+def forecast_level(snapshots: Snapshots, log: OrderLog, as_of: int, horizon_days: int) -> Level:
+    """Forecast the level of [as_of, as_of + horizon) from the windows that ended by `as_of`."""
+    oldest = (as_of - log.began_at) / DAY_US
+    n_windows = int(min(max(oldest - MIN_HISTORY_DAYS, 0.0) // BIN_DAYS, MAX_WINDOWS))
+    rows = [_ratios(snapshots, log, as_of, place) for place in range(-n_windows, 0)]
     table = np.array([row for row in rows if row is not None], dtype=np.float64).reshape(-1, 6)
-    buyers = LevelHistory(table[:, 0], table[:, 1], table[:, 2], table[:, 3])
-    value = LevelHistory(table[:, 0], table[:, 1], table[:, 4], table[:, 5])
-    today = as_of / DAY_US
-    return Level(forecast(buyers, today, horizon_days), forecast(value, today, horizon_days))
+    tenure_bins = np.sort(snapshots.at(as_of).matrix.column("tenure_days")) / BIN_DAYS
+    orders, value = (Windows(table[:, 0], table[:, 1], *table[:, k : k + 2].T) for k in (2, 4))
+    return Level(*(forecast(windows, tenure_bins, horizon_days) for windows in (orders, value)))
 
 
-def _ratios(snapshots: Snapshots, log: OrderLog, cutoff: int, horizon_days: int) -> tuple[float, ...] | None:
-    history = (cutoff - log.began_at) / DAY_US
-    if history < _MIN_HISTORY_DAYS:
-        return None
+def expected_totals(snapshot: Snapshot, horizon_days: int) -> tuple[FloatArray, FloatArray]:
+    """Purchases and value that the buy-till-you-die model expects of each customer, shape (n,) each."""
+    of = summarise(snapshot.matrix)
+    purchases = snapshot.btyd.purchases.expected_purchases(of, horizon_days)
+    return purchases, purchases * snapshot.btyd.expected_value(of)
+
+
+def _ratios(snapshots: Snapshots, log: OrderLog, as_of: int, place: int) -> tuple[float, ...] | None:
+    cutoff = as_of + place * BIN_DAYS * DAY_US
     snapshot = snapshots.at(cutoff)
-    labels = label_window(log, snapshot.matrix.customers, cutoff, horizon_days)
-    scores = btyd_scores(snapshot.btyd, summarise(snapshot.matrix), horizon_days)
-    chance, value = (
-        expit(scores.probability),
-        expit(scores.probability) * np.exp(scores.spend),
-    )
-    n_buyers, total = labels.purchased.sum(), labels.spend.sum()
-    if n_buyers == 0 or total <= 0:
+    labels = label_window(log, snapshot.matrix.customers, cutoff, BIN_DAYS)
+    purchases, value = expected_totals(snapshot, BIN_DAYS)
+    n_orders, spend = labels.n_orders.sum(), labels.spend.sum()
+    if n_orders == 0 or spend <= 0:
         return None
     return (
-        cutoff / DAY_US,
-        history,
-        float(np.log(n_buyers / chance.sum())),
-        float(np.sqrt((chance * (1 - chance)).sum()) / n_buyers),
-        float(np.log(total / value.sum())),
-        float(np.sqrt(((labels.spend - value) ** 2).sum()) / total),
+        place,
+        (cutoff - log.began_at) / DAY_US,
+        float(np.log(n_orders / purchases.sum())),
+        float(_OVERDISPERSION * purchases.sum() / n_orders**2),
+        float(np.log(spend / value.sum())),
+        float(((labels.spend - value) ** 2).sum() / spend**2),
     )
 
 
-def forecast(past: LevelHistory, today: float, horizon_days: int) -> float:
-    """Posterior mean of g today, averaged over the grid, clipped to ±0.7; 0 without matured windows."""
-    if not len(past.day):
-        return 0.0
-    apart, ahead = (
-        np.abs(past.day[:, None] - past.day[None, :]),
-        np.abs(today - past.day),
+def forecast(past: Windows, tenure_bins: FloatArray, horizon_days: int) -> Forecast:
+    """Log of the total ratio over the horizon, its mean clipped to ±0.9; 0 ± 0.3 without matured windows.
+
+    Parameters
+    ----------
+    tenure_bins
+        Tenure of every customer in bins of 30 days, ascending, shape (n_customers,).
+    """
+    if not len(past.place):
+        return Forecast(0.0, UNKNOWN_SD)
+    n_ahead = -(-horizon_days // BIN_DAYS)
+    bins = np.arange(-int(np.ceil(tenure_bins[-1])) - 1, n_ahead)
+    shares = np.minimum(1.0, horizon_days / BIN_DAYS - np.arange(n_ahead)) * BIN_DAYS / horizon_days
+    found = np.array(
+        [
+            row
+            for memory in _MEMORY_DAYS
+            for row in _posteriors(past, bins, _contrasts(past, tenure_bins, bins, memory), shares)
+        ]
     )
-    young = (0.3 * np.exp(-(past.history_days - _MIN_HISTORY_DAYS) / 60.0)) ** 2
-    noise = np.outer(past.noise, past.noise) * _overlap(apart, horizon_days) + np.diag(1e-4 + young)
-    evidence, means = [], []
-    for constant, season, shock, memory in product(_CONSTANT, _SEASON, _SHOCK, _SEASON_MEMORY_YEARS):
-        between = constant**2 + season**2 * _yearly(apart, memory) + shock**2 * _overlap(apart, horizon_days)
-        towards = constant**2 + season**2 * _yearly(ahead, memory) + shock**2 * _overlap(ahead, horizon_days)
-        root = np.linalg.cholesky(between + noise + 1e-6 * np.eye(len(apart)))
-        whitened = np.linalg.solve(root, past.log_ratio)
-        prior = sum(
-            (np.log(sd / centre) / spread) ** 2
-            for sd, (centre, spread) in zip((constant, season, shock), _PRIORS, strict=True)
-        )
-        evidence.append(-0.5 * (whitened @ whitened + prior) - np.log(np.diag(root)).sum())
-        means.append(np.linalg.solve(root, towards) @ whitened)
-    weights = np.exp(np.array(evidence) - max(evidence))
-    return float(np.clip(np.average(means, weights=weights), -_CLIP, _CLIP))
+    weights = np.exp(found[:, 0] - found[:, 0].max())
+    mean, variance = np.average(found[:, 1], weights=weights), np.average(found[:, 2], weights=weights)
+    between = np.average((found[:, 1] - mean) ** 2, weights=weights)
+    return Forecast(float(np.clip(mean, -_CLIP, _CLIP)), float(np.sqrt(variance + between)))
 
 
-def _overlap(days: FloatArray, horizon_days: int) -> FloatArray:
-    """Share of their windows that two cut-offs have in common."""
-    return np.maximum(0.0, 1.0 - days / horizon_days)
+def _contrasts(
+    past: Windows, tenure_bins: FloatArray, bins: FloatArray, memory_days: float
+) -> tuple[FloatArray, FloatArray]:
+    """Rows that take from s a window's bin less the mean of the bins before: of the past, and ahead."""
+    exposed = len(tenure_bins) - np.searchsorted(tenure_bins, -(bins + 1.0))
+
+    def less_history(place: FloatArray, cutoff: FloatArray) -> FloatArray:
+        age = (cutoff[:, None] - bins[None, :] - 0.5) * BIN_DAYS
+        weights = np.where(age > 0, exposed * np.exp2(-np.maximum(age, 0.0) / memory_days), 0.0)
+        return (bins[None, :] == place[:, None]) - weights / np.maximum(weights.sum(axis=1, keepdims=True), 1e-12)
+
+    ahead = bins[bins >= 0].astype(np.float64)
+    return less_history(past.place, past.place), less_history(ahead, np.zeros(len(ahead)))
 
 
-def _yearly(days: FloatArray, memory_years: float) -> FloatArray:
-    """Periodic kernel of one year that fades over the years."""
-    wave = np.sin(np.pi * days / _YEAR) ** 2
-    return np.exp(-2.0 * wave / 0.8**2 - days / (_YEAR * memory_years))
+def _posteriors(
+    past: Windows, bins: FloatArray, contrasts: tuple[FloatArray, FloatArray], shares: FloatArray
+) -> list[tuple[float, float, float]]:
+    """(log evidence + log prior, mean and variance of the horizon's ratio) for every setting."""
+    seen, ahead = contrasts
+    n_seen = len(seen)
+    apart = np.abs(bins[:, None] - bins[None, :]) * float(BIN_DAYS)
+    both = np.concatenate([seen, shares[None, :] @ ahead])
+    season = both @ (np.exp(-2.0 * np.sin(np.pi * apart / _YEAR) ** 2 / 0.6**2 - apart / (20 * _YEAR))) @ both.T
+    young = 0.3 * np.exp(-(past.history_days - 90.0) / 60.0)
+    noise = np.diag(past.variance + young**2 + 1e-4)
+    found = []
+    for shock_days in _SHOCK_DAYS:
+        shock = both @ np.exp(-apart / shock_days) @ both.T
+        for constant, of_season, of_shock in product(_CONSTANT, _SEASON, _SHOCK):
+            between = constant**2 + of_season**2 * season + of_shock**2 * shock
+            root = np.linalg.cholesky(between[:n_seen, :n_seen] + noise)
+            whitened, towards = np.linalg.solve(root, np.stack([past.log_ratio, between[:n_seen, n_seen]], axis=1)).T
+            prior = (np.log(of_season / _SEASON_CENTRE) / _PRIOR_SPREAD) ** 2
+            prior += (np.log(of_shock / _SHOCK_CENTRE) / _PRIOR_SPREAD) ** 2
+            score = -0.5 * (whitened @ whitened + prior) - np.log(np.diag(root)).sum()
+            left = float(between[n_seen, n_seen] - towards @ towards)
+            found.append((float(score), float(towards @ whitened), max(left, 0.0)))
+    return found

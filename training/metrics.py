@@ -15,6 +15,7 @@ from typing import Final
 import numpy as np
 
 from features.arrays import BoolArray, FloatArray
+from model.spread import DEFAULT_LEVEL
 
 N_DECILES: Final = 10
 
@@ -51,12 +52,19 @@ class Scored:
         Whether there was an order.
     clv, probability
         Predicted value and purchase probability.
+    lower, upper
+        Prediction interval; NaN where the model gives none.
+    level
+        Chance with which the interval should hold the value.
     """
 
     actual: FloatArray
     purchased: BoolArray
     clv: FloatArray
     probability: FloatArray
+    lower: FloatArray
+    upper: FloatArray
+    level: float = DEFAULT_LEVEL
 
     @cached_property
     def by_clv(self) -> Ranking:
@@ -196,6 +204,35 @@ def decile_mape(s: Scored) -> float | None:
     return float(np.mean(errors)) if errors else None
 
 
+def coverage_by_decile(s: Scored) -> list[float]:
+    """Share of the customers whose value the interval holds, per tenth by predicted value, lowest first."""
+    inside = ((s.lower <= s.actual) & (s.actual <= s.upper)).astype(np.float64)
+    shared = s.by_clv.tie_mean(inside)[np.argsort(s.clv, kind="stable")]
+    return [float(group.mean()) for group in np.array_split(shared, N_DECILES) if len(group)]
+
+
+def interval_metrics(s: Scored) -> dict[str, float | None]:
+    """Coverage overall, in the top tenth and in the worst tenth; mean width and interval score, money.
+
+    The interval score (Gneiting & Raftery 2007, eq. 43) adds to the width what a miss lies outside of the
+    interval, times 2 / (1 - level): wide intervals cannot win.
+    """
+    names = ("coverage", "coverage_top_decile", "coverage_worst_decile", "interval_width", "interval_score")
+    if np.isnan(s.upper).any():
+        return dict.fromkeys(names)
+    deciles_covered = coverage_by_decile(s)
+    width = s.upper - s.lower
+    missed = np.maximum(s.lower - s.actual, 0.0) + np.maximum(s.actual - s.upper, 0.0)
+    values = (
+        float(((s.lower <= s.actual) & (s.actual <= s.upper)).mean()),
+        deciles_covered[-1],
+        min(deciles_covered),
+        float(width.mean()),
+        float((width + missed * 2.0 / (1.0 - s.level)).mean()),
+    )
+    return dict(zip(names, values, strict=True))
+
+
 METRICS: Final = {
     f.__name__: f
     for f in (
@@ -225,13 +262,12 @@ COMPARED: Final = (
 
 
 def evaluate(s: Scored) -> dict[str, float | None]:
-    """All metrics of one model; interval coverage is None while models give no intervals."""
+    """All metrics of one model; those of intervals are None where it gives none."""
     values = {name: metric(s, s.equal_weights) for name, metric in METRICS.items()}
     return {
         **values,
         "decile_mape": decile_mape(s),
-        "coverage": None,
-        "coverage_top_decile": None,
+        **interval_metrics(s),
     }
 
 

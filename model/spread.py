@@ -1,0 +1,90 @@
+"""Prediction intervals: how far the value of a customer lies from its expectation.
+
+A customer buys nothing with probability 1 - p; otherwise the value is the expected spend times a
+ratio whose distribution was seen on customers with like predictions, out of fold. From this mixture
+any quantile follows, and so an interval at any level.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from scipy.special import ndtri
+
+from features.arrays import FloatArray
+
+DEFAULT_LEVEL: Final = 0.8
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Spend over expected spend, given a purchase, by predicted value.
+
+    Attributes
+    ----------
+    knots
+        Log of predicted value at the middle of each group of customers, ascending, shape (g,).
+    log_ratios
+        Quantiles at (j + 1/2) / q of log(spend / expected spend), the error of the shop's level included,
+        shape (g, q).
+    level_sd
+        Error of the shop's total that all customers share, in log units.
+    """
+
+    knots: FloatArray
+    log_ratios: FloatArray
+    level_sd: float
+
+    def quantile(self, clv: FloatArray, at: FloatArray) -> FloatArray:
+        """Quantiles of spend / expected spend for predicted values > 0 at chances in [0, 1], shape (n,) each."""
+        n_groups, n_quantiles = self.log_ratios.shape
+        group = np.interp(np.log(np.maximum(clv, 1e-300)), self.knots, np.arange(n_groups, dtype=np.float64))
+        place = np.clip(at * n_quantiles - 0.5, 0.0, n_quantiles - 1.0)
+        low_group, low_place = group.astype(np.int64), place.astype(np.int64)
+        high_group = np.minimum(low_group + 1, n_groups - 1)
+        high_place = np.minimum(low_place + 1, n_quantiles - 1)
+        of_group, of_place = group - low_group, place - low_place
+        lower = self.log_ratios[low_group, low_place] * (1 - of_place) + self.log_ratios[low_group, high_place] * of_place
+        upper = (
+            self.log_ratios[high_group, low_place] * (1 - of_place) + self.log_ratios[high_group, high_place] * of_place
+        )
+        return np.exp(lower * (1 - of_group) + upper * of_group)
+
+    def bounds(self, probability: FloatArray, clv: FloatArray, level: float) -> tuple[FloatArray, FloatArray]:
+        """Interval that holds the value with chance `level`, money, shape (n,) each.
+
+        Where buying nothing is likely enough to be a tail of its own (1 - p >= (1 - level) / 2), the interval
+        begins at 0 and ends at the level-quantile; elsewhere both tails are equal. It always holds the
+        expectation. An interval that begins at 0 covers more than `level` where 1 - p exceeds it.
+        """
+        spend = clv / np.maximum(probability, 1e-12)
+        tail, nothing = (1.0 - level) / 2.0, 1.0 - probability
+        from_zero = nothing >= tail
+        chance = np.maximum(probability, 1e-12)
+        top = np.where(from_zero, level, 1.0 - tail)
+        highest = np.where(top > nothing, spend * self.quantile(clv, (top - nothing) / chance), 0.0)
+        lowest = np.where(from_zero, 0.0, spend * self.quantile(clv, (tail - nothing) / chance))
+        return np.minimum(lowest, clv), np.maximum(highest, clv)
+
+    def variance(self, probability: FloatArray, clv: FloatArray) -> FloatArray:
+        """Variance of each customer's value about `clv`, money², shape (n,)."""
+        spend = clv / np.maximum(probability, 1e-12)
+        squares = np.mean(np.exp(2.0 * self.log_ratios), axis=1)
+        square = np.interp(np.log(np.maximum(clv, 1e-300)), self.knots, squares)
+        return np.maximum(probability * spend * spend * square - clv * clv, 0.0)
+
+    def bounds_of_sum(self, probability: FloatArray, clv: FloatArray, level: float) -> tuple[float, float]:
+        """Interval of the sum over a group of customers: each one's own error, and the shop's that all share.
+
+        Own errors add up as independent ones; the shared one is log-normal. Both together are taken as a
+        log-normal of the same mean and variance, so that the lower bound stays above 0.
+        """
+        total = float(clv.sum())
+        if total <= 0.0:
+            return 0.0, 0.0
+        relative = float(self.variance(probability, clv).sum()) / total**2 + float(np.expm1(self.level_sd**2))
+        sd = float(np.sqrt(np.log1p(relative)))
+        edge = float(ndtri((1.0 + level) / 2.0)) * sd
+        return total * float(np.exp(-0.5 * sd * sd - edge)), total * float(np.exp(-0.5 * sd * sd + edge))
