@@ -24,11 +24,12 @@ from features.errors import BundleError, listed
 from features.options import zone_named
 from model.btyd import BgNbd, Btyd, GammaGamma
 from model.clv import Blend, ClvModel, HorizonModel, Part, Prior
+from model.spread import Spread
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 MANIFEST: Final = "manifest.json"
 REGISTERED: Final = "registered.json"
-PARTS: Final = ("churn", "orders", "spend")
+PARTS: Final = ("churn", "orders", "spend", "value")
 
 
 @dataclass(frozen=True)
@@ -138,6 +139,15 @@ def _manifest(model: ClvModel, provenance: Provenance, hashes: dict[str, str]) -
         "blends": {
             f"{kind}_{part.horizon_days}": asdict(getattr(part, kind).blend) for part in model.parts for kind in PARTS
         },
+        "value_shares": {str(part.horizon_days): part.value_share for part in model.parts},
+        "spreads": {
+            str(part.horizon_days): {
+                "knots": part.spread.knots.tolist(),
+                "log_ratios": part.spread.log_ratios.tolist(),
+                "level_sd": part.spread.level_sd,
+            }
+            for part in model.parts
+        },
         "prior": {
             "purchase_probability": model.prior.purchase_probability.tolist(),
             "orders": model.prior.orders.tolist(),
@@ -175,13 +185,18 @@ def _model(folder: Path, manifest: dict[str, Any]) -> ClvModel:
         blend = Blend(**manifest["blends"][f"{kind}_{horizon}"])
         return Part(lgb.Booster(model_file=folder / f"{kind}_{horizon}.txt"), blend)
 
+    def spread(horizon: int) -> Spread:
+        saved = manifest["spreads"][str(horizon)]
+        return Spread(np.array(saved["knots"]), np.array(saved["log_ratios"]), saved["level_sd"])
+
     btyd = manifest["btyd"]
     prior = {name: np.array(values, dtype=np.float64) for name, values in manifest["prior"].items()}
     return ClvModel(
         features=tuple(manifest["features"]),
         btyd=Btyd(BgNbd(**btyd["purchases"]), GammaGamma(**btyd["value"]), GammaGamma(**btyd["repeat_value"])),
         parts=tuple(
-            HorizonModel(h, part("churn", h), part("orders", h), part("spend", h)) for h in manifest["horizons"]
+            HorizonModel(h, *(part(kind, h) for kind in PARTS), manifest["value_shares"][str(h)], spread(h))
+            for h in manifest["horizons"]
         ),
         prior=Prior(**prior),
     )

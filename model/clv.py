@@ -59,13 +59,29 @@ class Part:
 
 @dataclass(frozen=True)
 class HorizonModel:
-    """Churn, orders and spend for one horizon, and how far the spend may lie off."""
+    """The models of one horizon, and how far the spend may lie off.
+
+    Attributes
+    ----------
+    churn, orders, spend
+        Log odds of a purchase; log of orders beyond the first, and log of spend, given a purchase.
+    value
+        Log of the value without asking whether there is a purchase: one stage sees what two cannot.
+    value_share
+        Its weight in the log of the value, in [0, 1).
+    """
 
     horizon_days: int
     churn: Part
     orders: Part
     spend: Part
+    value: Part
+    value_share: float
     spread: Spread
+
+    def log_spend(self, spend: FloatArray, value: FloatArray, probability: FloatArray) -> FloatArray:
+        """Log of expected spend given a purchase, from the scores of both views, shape (n,)."""
+        return (1.0 - self.value_share) * spend + self.value_share * (value - np.log(probability))
 
 
 @dataclass(frozen=True)
@@ -95,10 +111,11 @@ class BtydScores:
     probability: FloatArray
     orders: FloatArray
     spend: FloatArray
+    value: FloatArray
 
-    def columns(self) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+    def columns(self) -> tuple[FloatArray, ...]:
         """Inputs and scores, to be stacked or cut alike."""
-        return self.inputs, self.probability, self.orders, self.spend
+        return self.inputs, self.probability, self.orders, self.spend, self.value
 
 
 def btyd_scores(btyd: Btyd, of: Summary, horizon_days: int) -> BtydScores:
@@ -115,6 +132,7 @@ def btyd_scores(btyd: Btyd, of: Summary, horizon_days: int) -> BtydScores:
         probability=logit(probability),
         orders=np.log(np.maximum(orders - 1.0, 0.05)),
         spend=np.log(np.maximum(spend, 1e-6)),
+        value=np.log(np.maximum(probability * spend, 1e-9)),
     )
 
 
@@ -180,5 +198,6 @@ class ClvModel:
         inputs = np.concatenate([known, btyd.inputs], axis=1)
         probability = expit(part.churn.score(inputs, btyd.probability, threads))
         orders = 1.0 + np.exp(part.orders.score(inputs, btyd.orders, threads))
-        spend = np.exp(part.spend.score(inputs, btyd.spend, threads))
+        scores = part.spend.score(inputs, btyd.spend, threads), part.value.score(inputs, btyd.value, threads)
+        spend = np.exp(part.log_spend(*scores, probability))
         return probability, probability * orders, probability * spend

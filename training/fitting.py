@@ -25,14 +25,8 @@ from features.instants import isoformat
 from features.matrix import FeatureMatrix
 from features.orders import OrderLog
 from model.btyd import summarise
-from model.clv import (
-    Blend,
-    ClvModel,
-    HorizonModel,
-    Part,
-    btyd_scores,
-    input_names,
-)
+from model.clv import Blend, ClvModel, HorizonModel, Part, btyd_scores, input_names
+from model.spread import Spread
 from training.cutoffs import training_cutoffs
 from training.examples import Examples, Snapshot, Snapshots, training_examples
 from training.level import Level, forecast_level
@@ -44,9 +38,11 @@ MIN_CUSTOMERS: Final = 20
 MIN_PURCHASES: Final = 10
 SEED: Final = 7
 
-TREE_SHARE: Final = {"churn": 0.6, "orders": 0.55, "spend": 0.55}
+TREE_SHARE: Final = {"churn": 0.6, "orders": 0.55, "spend": 0.55, "value": 1.0}
 """Weight of the trees on the link scale, times N / (N + SHRINK) for N customers with a purchase to learn from."""
 SHRINK: Final = 300.0
+VALUE_SHARE: Final = 0.3
+"""Weight of the one-stage view of value in the log of the value, shrunk likewise."""
 SPEND_CAP_QUANTILE: Final = 0.97
 """Spend beyond this quantile, relative to its forecast, is capped while growing and given back in total."""
 
@@ -133,9 +129,16 @@ def fit_horizon(
     n_buyers = len(np.unique(buyers.customers))
     share = {part: weight * n_buyers / (n_buyers + SHRINK) for part, weight in TREE_SHARE.items()}
     churn, chance = _fit_churn(examples, purchased.astype(np.float64), names, seed, share["churn"])
-    spend, expected = _fit_spend(buyers, names, seed, share["spend"])
-    spread = fit_spread(chance[purchased] * expected, expected, _positive(buyers.spend), level_sd)
-    return HorizonModel(horizon_days, churn, _fit_orders(buyers, names, seed, share["orders"]), spend, spread)
+    spend, log_spend = _fit_spend(buyers, names, seed, share["spend"])
+    value, log_value = _fit_value(examples, names, seed, share["value"])
+    orders = _fit_orders(buyers, names, seed, share["orders"])
+    value_share = VALUE_SHARE * share["value"]
+    open_spread = Spread(np.zeros(1), np.zeros((1, 1)), level_sd)
+    fitted = HorizonModel(horizon_days, churn, orders, spend, value, value_share, open_spread)
+    expected = np.exp(fitted.log_spend(log_spend, log_value[purchased], chance[purchased]))
+    target = _positive(buyers.spend)
+    expected *= target.sum() / expected.sum()
+    return replace(fitted, spread=fit_spread(chance[purchased] * expected, expected, target, level_sd))
 
 
 def _fit_churn(
@@ -180,7 +183,7 @@ def _fit_spend(buyers: Examples, names: Sequence[str], seed: int, share: float) 
 
     Returns
     -------
-    (the part, out-of-fold expected spend at each cut-off's own level, shape (n,))
+    (the part, log of out-of-fold expected spend at each cut-off's own level, shape (n,))
     """
     offset, target = buyers.btyd.spend, _positive(buyers.spend)
     season = _per_cutoff(
@@ -195,8 +198,33 @@ def _fit_spend(buyers: Examples, names: Sequence[str], seed: int, share: float) 
     trees, scores = grow_with_folds(buyers.inputs, capped, start, folds, "gamma", names, seed)
     given_back = float(np.log(target.sum() / capped.sum()))
     blend = Blend(share, 1.0, share * (constant + given_back))
-    expected = np.exp(blend(scores, offset) + season)
-    return Part(trees, blend), expected * (target.sum() / expected.sum())
+    return Part(trees, blend), blend(scores, offset) + season
+
+
+def _fit_value(examples: Examples, names: Sequence[str], seed: int, share: float) -> tuple[Part, FloatArray]:
+    """Grow value in one stage, zeros included (Tweedie), as a factor on the buy-till-you-die forecast.
+
+    Returns
+    -------
+    (the part, log of out-of-fold expected value at each cut-off's own level, shape (n,))
+    """
+    offset, unit = examples.btyd.value, float(examples.spend.mean())
+    level = _per_cutoff(
+        examples.cutoff,
+        lambda rows: float(np.log(max(examples.spend[rows].sum(), unit) / np.exp(offset[rows]).sum())),
+    )
+    constant = float(np.log(examples.spend.sum() / np.exp(offset + level).sum()))
+    start = offset + level + constant
+    factor = examples.spend / np.exp(start)
+    highest = np.quantile(factor[factor > 0], SPEND_CAP_QUANTILE)
+    capped = np.minimum(factor, highest) * np.exp(start)
+    folds = fold_of(examples.customers, seed)
+    trees, scores = grow_with_folds(
+        examples.inputs, capped / unit, start - np.log(unit), folds, "tweedie", names, seed
+    )
+    given_back = float(np.log(examples.spend.sum() / capped.sum()))
+    blend = Blend(share, 1.0, constant + given_back)
+    return Part(trees, blend), blend(scores, offset) + level
 
 
 def _positive(spend: FloatArray) -> FloatArray:
@@ -213,10 +241,17 @@ def set_level(grown: HorizonModel, now: Snapshot, features: Sequence[str], level
     busier = -np.expm1(np.log1p(-chance) * np.exp(level.orders.mean))  # chance of an event at a rate so much higher
     target = float(np.clip(busier.mean(), 1e-4, 0.995))
     shift = _root(lambda k: float(expit(z + k).mean() - target))
-    spend = np.exp(grown.spend.score(inputs, btyd.spend, threads=1))
+    probability = expit(z + shift)
+    scores = grown.spend.score(inputs, btyd.spend, threads=1), grown.value.score(inputs, btyd.value, threads=1)
+    spend = np.exp(grown.log_spend(*scores, probability))
     total = float(forecast.sum() * np.exp(level.value.mean))
-    scale = float(np.log(total / (expit(z + shift) * spend).sum()))
-    return replace(grown, churn=_shifted(grown.churn, shift), spend=_shifted(grown.spend, scale))
+    scale = float(np.log(total / (probability * spend).sum()))
+    return replace(
+        grown,
+        churn=_shifted(grown.churn, shift),
+        spend=_shifted(grown.spend, scale),
+        value=_shifted(grown.value, scale),
+    )
 
 
 def _shifted(part: Part, by: float) -> Part:

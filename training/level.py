@@ -31,7 +31,7 @@ from training.labels import label_window
 BIN_DAYS: Final = 30
 MAX_WINDOWS: Final = 37
 """Three years and a month of windows: each season is seen thrice."""
-MIN_HISTORY_DAYS: Final = 60
+MIN_HISTORY_DAYS: Final = 90
 
 _YEAR: Final = 365.25
 _CONSTANT, _SEASON, _SHOCK = (0.03, 0.1), (0.03, 0.1, 0.2, 0.4), (0.05, 0.1, 0.2)
@@ -168,7 +168,7 @@ def _posteriors(
     apart = np.abs(bins[:, None] - bins[None, :]) * float(BIN_DAYS)
     both = np.concatenate([seen, shares[None, :] @ ahead])
     season = both @ (np.exp(-2.0 * np.sin(np.pi * apart / _YEAR) ** 2 / 0.6**2 - apart / (20 * _YEAR))) @ both.T
-    young = 0.3 * np.exp(-(past.history_days - 90.0) / 60.0)
+    young = 0.1 * np.exp(-(past.history_days - MIN_HISTORY_DAYS) / 60.0)
     noise = np.diag(past.variance + young**2 + 1e-4)
     found = []
     for shock_days in _SHOCK_DAYS:
