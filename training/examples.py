@@ -18,7 +18,7 @@ from model.clv import BtydScores, btyd_scores
 from training.btyd import fit_btyd
 from training.labels import label_window
 
-MAX_EXAMPLES: Final = 60_000
+MAX_EXAMPLES: Final = 30_000
 """More rows than this cost time and gain nothing measurable; the rest is drawn at random."""
 
 
