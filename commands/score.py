@@ -31,6 +31,9 @@ def score(
     ],
     as_of: AsOf = None,
     horizon_days: Horizons = None,
+    interval_level: Annotated[
+        float, typer.Option(min=0.01, max=0.99, help="Chance with which an interval holds the value.")
+    ] = 0.8,
     name: Name = "clv",
     version: Annotated[str | None, typer.Option(help="Version to score with; the champion if absent.")] = None,
     bundle: Annotated[Path | None, typer.Option(help="Score with this bundle folder; no registry is asked.")] = None,
@@ -59,6 +62,7 @@ def score(
             moment,
             out,
             horizon_days,
+            interval_level=interval_level,
             scored_at=isoformat(now_us()),
             table=out_table,
             on_customers=advance,

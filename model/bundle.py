@@ -23,12 +23,13 @@ from features.catalogue import CATALOGUE
 from features.errors import BundleError, listed
 from features.options import zone_named
 from model.btyd import BgNbd, Btyd, GammaGamma
-from model.clv import Blend, ClvModel, HorizonModel, Part, Prior
+from model.clv import Blend, ClvModel, HorizonModel, NextOrder, Part, Prior
 from model.spread import Spread
 
 FORMAT: Final = 2
 MANIFEST: Final = "manifest.json"
 REGISTERED: Final = "registered.json"
+NEXT_ORDER: Final = "next_order.txt"
 PARTS: Final = ("churn", "orders", "spend", "value")
 
 
@@ -75,13 +76,12 @@ def save_bundle(folder: Path, model: ClvModel, provenance: Provenance) -> None:
     beside = folder.with_name(f".{folder.name}.{os.getpid()}")
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(parents=True)
+    boosters = {f"{kind}_{part.horizon_days}.txt": getattr(part, kind).trees for part in model.parts for kind in PARTS}
     hashes = {}
-    for part in model.parts:
-        for kind in PARTS:
-            name = f"{kind}_{part.horizon_days}.txt"
-            text = getattr(part, kind).trees.model_to_string().encode()
-            (beside / name).write_bytes(text)
-            hashes[name] = hashlib.sha256(text).hexdigest()
+    for name, trees in {**boosters, NEXT_ORDER: model.next_order.trees}.items():
+        text = trees.model_to_string().encode()
+        (beside / name).write_bytes(text)
+        hashes[name] = hashlib.sha256(text).hexdigest()
     manifest = json.dumps(_manifest(model, provenance, hashes), indent=1, sort_keys=True)
     (beside / MANIFEST).write_text(manifest + "\n")
     shutil.rmtree(folder, ignore_errors=True)
@@ -140,19 +140,13 @@ def _manifest(model: ClvModel, provenance: Provenance, hashes: dict[str, str]) -
             f"{kind}_{part.horizon_days}": asdict(getattr(part, kind).blend) for part in model.parts for kind in PARTS
         },
         "value_shares": {str(part.horizon_days): part.value_share for part in model.parts},
-        "spreads": {
-            str(part.horizon_days): {
-                "knots": part.spread.knots.tolist(),
-                "log_ratios": part.spread.log_ratios.tolist(),
-                "level_sd": part.spread.level_sd,
-            }
-            for part in model.parts
-        },
+        "spreads": {str(part.horizon_days): _spread(part.spread) for part in model.parts},
         "prior": {
             "purchase_probability": model.prior.purchase_probability.tolist(),
             "orders": model.prior.orders.tolist(),
             "clv": model.prior.clv.tolist(),
         },
+        "next_order": {"window": model.next_order.window, "spread": _spread(model.next_order.spread)},
         "files": hashes,
     }
 
@@ -162,7 +156,7 @@ def _check(folder: Path, manifest: dict[str, Any]) -> None:
         raise BundleError(
             f"The model in {str(folder)!r} has format {manifest.get('format')}, this version reads {FORMAT}: retrain."
         )
-    expected = {f"{kind}_{days}.txt" for kind in PARTS for days in manifest["horizons"]}
+    expected = {f"{kind}_{days}.txt" for kind in PARTS for days in manifest["horizons"]} | {NEXT_ORDER}
     if set(manifest["files"]) != expected:
         raise BundleError(f"The model in {str(folder)!r} is damaged: its list of files is not its horizons'.")
     damaged = [name for name, digest in manifest["files"].items() if _digest(folder / name) != digest]
@@ -176,6 +170,18 @@ def _check(folder: Path, manifest: dict[str, Any]) -> None:
         raise BundleError(f"The model in {str(folder)!r} was fitted on another feature catalogue{which}: retrain it.")
 
 
+def _spread(spread: Spread) -> dict[str, Any]:
+    return {
+        "knots": spread.knots.tolist(),
+        "log_ratios": spread.log_ratios.tolist(),
+        "level_sd": spread.level_sd,
+    }
+
+
+def _read(saved: dict[str, Any]) -> Spread:
+    return Spread(np.array(saved["knots"]), np.array(saved["log_ratios"]), saved["level_sd"])
+
+
 def _digest(path: Path) -> str | None:
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
 
@@ -185,18 +191,24 @@ def _model(folder: Path, manifest: dict[str, Any]) -> ClvModel:
         blend = Blend(**manifest["blends"][f"{kind}_{horizon}"])
         return Part(lgb.Booster(model_file=folder / f"{kind}_{horizon}.txt"), blend)
 
-    def spread(horizon: int) -> Spread:
-        saved = manifest["spreads"][str(horizon)]
-        return Spread(np.array(saved["knots"]), np.array(saved["log_ratios"]), saved["level_sd"])
-
     btyd = manifest["btyd"]
     prior = {name: np.array(values, dtype=np.float64) for name, values in manifest["prior"].items()}
     return ClvModel(
         features=tuple(manifest["features"]),
         btyd=Btyd(BgNbd(**btyd["purchases"]), GammaGamma(**btyd["value"]), GammaGamma(**btyd["repeat_value"])),
         parts=tuple(
-            HorizonModel(h, *(part(kind, h) for kind in PARTS), manifest["value_shares"][str(h)], spread(h))
+            HorizonModel(
+                h,
+                **{kind: part(kind, h) for kind in PARTS},
+                value_share=manifest["value_shares"][str(h)],
+                spread=_read(manifest["spreads"][str(h)]),
+            )
             for h in manifest["horizons"]
+        ),
+        next_order=NextOrder(
+            lgb.Booster(model_file=folder / NEXT_ORDER),
+            _read(manifest["next_order"]["spread"]),
+            manifest["next_order"]["window"],
         ),
         prior=Prior(**prior),
     )

@@ -85,6 +85,33 @@ class HorizonModel:
 
 
 @dataclass(frozen=True)
+class NextOrder:
+    """When a customer who orders within the longest horizon does so for the first time.
+
+    Attributes
+    ----------
+    trees
+        Log of the median of days + 1/2.
+    spread
+        How far the days lie off, by predicted days.
+    window
+        Chance with which the window holds the date.
+    """
+
+    trees: lgb.Booster
+    spread: Spread
+    window: float = DEFAULT_LEVEL
+
+    def days(self, inputs: FloatArray, longest: int, threads: int) -> FloatArray:
+        """Days from `as_of` to the next order: window's start, median, window's end, shape (n, 3), in [0, longest]."""
+        middle = np.exp(np.asarray(self.trees.predict(inputs, num_threads=threads), dtype=np.float64))
+        tail = (1.0 - self.window) / 2.0
+        at = [np.full(len(middle), chance) for chance in (tail, 0.5, 1.0 - tail)]
+        days = np.stack([middle * self.spread.quantile(middle, chance) - 0.5 for chance in at], axis=1)
+        return np.clip(days, 0.0, float(longest))
+
+
+@dataclass(frozen=True)
 class Prior:
     """What is expected of a customer in the horizon after the first order, shape (K,) each.
 
@@ -153,6 +180,8 @@ class ClvModel:
         BG/NBD and Gamma-Gamma, fitted on the orders before `as_of`.
     parts
         One entry per horizon, ascending.
+    next_order
+        When customers return, of the longest horizon.
     prior
         The answer for customers without an order.
     """
@@ -160,6 +189,7 @@ class ClvModel:
     features: tuple[str, ...]
     btyd: Btyd
     parts: tuple[HorizonModel, ...]
+    next_order: NextOrder
     prior: Prior
 
     @property
@@ -181,21 +211,22 @@ class ClvModel:
         """
         of = summarise(matrix)
         known = matrix.columns(self.features)
-        answers = [
-            self._one(part, known, btyd_scores(self.btyd, of, part.horizon_days), threads) for part in self.parts
-        ]
+        seen = [btyd_scores(self.btyd, of, part.horizon_days) for part in self.parts]
+        inputs = [np.concatenate([known, scores.inputs], axis=1) for scores in seen]
+        answers = [self._one(*one, threads) for one in zip(self.parts, inputs, seen, strict=True)]
+        next_order = self.next_order.days(inputs[-1], self.horizons[-1], threads)
         probability, orders, clv = (np.stack(columns, axis=1) for columns in zip(*answers, strict=True))
         bounds = [
             part.spread.bounds(probability[:, place], clv[:, place], level) for place, part in enumerate(self.parts)
         ]
         lower, upper = (np.stack(columns, axis=1) for columns in zip(*bounds, strict=True))
-        return joined(self.horizons, probability, orders, clv, alive_or_null(self.btyd, matrix), (lower, upper))
+        alive = alive_or_null(self.btyd, matrix)
+        return joined(self.horizons, probability, orders, clv, alive, (lower, upper), next_order)
 
     @staticmethod
     def _one(
-        part: HorizonModel, known: FloatArray, btyd: BtydScores, threads: int
+        part: HorizonModel, inputs: FloatArray, btyd: BtydScores, threads: int
     ) -> tuple[FloatArray, FloatArray, FloatArray]:
-        inputs = np.concatenate([known, btyd.inputs], axis=1)
         probability = expit(part.churn.score(inputs, btyd.probability, threads))
         orders = 1.0 + np.exp(part.orders.score(inputs, btyd.orders, threads))
         scores = part.spend.score(inputs, btyd.spend, threads), part.value.score(inputs, btyd.value, threads)

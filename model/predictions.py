@@ -31,6 +31,9 @@ class Predictions:
     lower, upper
         Prediction interval of the net value at the level that was asked, lower <= clv <= upper, money, shape
         (n, K); NaN where a model gives none.
+    next_order_days
+        Days from `as_of` to the next order of a customer who returns: start of a window, median, end of the
+        window, shape (n, 3), >= 0; NaN where a model gives none.
     """
 
     horizons: tuple[int, ...]
@@ -40,6 +43,7 @@ class Predictions:
     p_alive: FloatArray
     lower: FloatArray
     upper: FloatArray
+    next_order_days: FloatArray
 
     @property
     def average_order_value(self) -> FloatArray:
@@ -102,6 +106,7 @@ def joined(
     clv: FloatArray,
     p_alive: FloatArray,
     bounds: tuple[FloatArray, FloatArray] | None = None,
+    next_order_days: FloatArray | None = None,
 ) -> Predictions:
     """Predictions whose values and bounds never fall with the horizon; arrays of shape (n, K)."""
     value = non_decreasing(clv)
@@ -114,4 +119,5 @@ def joined(
         p_alive,
         np.minimum(non_decreasing(lower), value),
         np.maximum(non_decreasing(upper), value),
+        np.full((len(clv), 3), np.nan) if next_order_days is None else next_order_days,
     )

@@ -46,11 +46,10 @@ class Spread:
         high_group = np.minimum(low_group + 1, n_groups - 1)
         high_place = np.minimum(low_place + 1, n_quantiles - 1)
         of_group, of_place = group - low_group, place - low_place
-        lower = self.log_ratios[low_group, low_place] * (1 - of_place) + self.log_ratios[low_group, high_place] * of_place
-        upper = (
-            self.log_ratios[high_group, low_place] * (1 - of_place) + self.log_ratios[high_group, high_place] * of_place
-        )
-        return np.exp(lower * (1 - of_group) + upper * of_group)
+        table = self.log_ratios
+        lower = table[low_group, low_place] * (1.0 - of_place) + table[low_group, high_place] * of_place
+        upper = table[high_group, low_place] * (1.0 - of_place) + table[high_group, high_place] * of_place
+        return np.asarray(np.exp(lower * (1.0 - of_group) + upper * of_group))
 
     def bounds(self, probability: FloatArray, clv: FloatArray, level: float) -> tuple[FloatArray, FloatArray]:
         """Interval that holds the value with chance `level`, money, shape (n,) each.

@@ -20,6 +20,7 @@ from features.errors import OutputError, UsageError
 from features.matrix import blocks
 from features.orders import OrderLog
 from model.bundle import Bundle
+from model.spread import DEFAULT_LEVEL
 from serving.scorer import Answers, customer_columns, horizon_columns, identity, score
 
 BLOCK_ROWS: Final = 200_000
@@ -41,11 +42,17 @@ SCHEMA: Final = pa.schema(
         ("average_days_between_orders", _NUMBER),
         ("days_since_last_order", _WHOLE),
         ("p_alive", _NUMBER),
+        ("expected_date_of_next_order_window_start", _TEXT),
+        ("expected_date_of_next_order", _TEXT),
+        ("expected_date_of_next_order_window_end", _TEXT),
         ("purchase_probability", _NUMBER),
         ("churn_probability", _NUMBER),
         ("predicted_number_of_orders", _NUMBER),
         ("predicted_average_order_value", _NUMBER),
         ("predicted_clv", _NUMBER),
+        ("predicted_clv_lower", _NUMBER),
+        ("predicted_clv_upper", _NUMBER),
+        ("interval_level", _NUMBER),
         ("total_clv", _NUMBER),
         ("null_reasons", _TEXT),
         ("model_name", _TEXT),
@@ -82,6 +89,7 @@ def score_base(
     out: str,
     horizons: Sequence[int] | None = None,
     *,
+    interval_level: float = DEFAULT_LEVEL,
     scored_at: str,
     table: str = TABLE,
     on_customers: Callable[[int], None] = lambda _: None,
@@ -109,7 +117,7 @@ def score_base(
     totals: dict[int, float] = {}
     with opened(out, table, {"scored_at": scored_at}) as writer:
         for low, high in blocks(log.starts, BLOCK_ROWS):
-            answers = score(bundle, log.customers(low, high), as_of, horizons)
+            answers = score(bundle, log.customers(low, high), as_of, horizons, interval_level)
             rows = to_table(bundle, answers)
             writer.write(rows)
             n_prior += int((~answers.known).sum())

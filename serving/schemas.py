@@ -13,6 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSche
 
 from features.columns import MAX_AMOUNT
 from features.instants import to_us
+from model.spread import DEFAULT_LEVEL
 
 MAX_CUSTOMERS = 10_000
 
@@ -95,6 +96,10 @@ class PredictRequest(Strict):
         list[int] | None,
         Field(description="Horizons to answer, all fitted ones if absent.", min_length=1),
     ] = None
+    interval_level: Annotated[
+        float,
+        Field(description="Chance with which an interval holds the value.", ge=0.01, le=0.99, allow_inf_nan=False),
+    ] = DEFAULT_LEVEL
     history_complete_since: Annotated[
         Instant | None,
         Field(description="Say it when older orders are not sent: every answer is then flagged `history_cut`."),
@@ -127,6 +132,9 @@ class HorizonPrediction(Given):
     predicted_number_of_orders: Annotated[float, Field(ge=0)]
     predicted_average_order_value: Annotated[float, Field(ge=0)] | None
     predicted_clv: Annotated[float, Field(ge=0)]
+    predicted_clv_lower: Annotated[float, Field(ge=0)] | None
+    predicted_clv_upper: Annotated[float, Field(ge=0)] | None
+    interval_level: Annotated[float, Field(gt=0, lt=1)]
     total_clv: float
 
 
@@ -143,6 +151,11 @@ class CustomerPrediction(Given):
     average_days_between_orders: float | None
     days_since_last_order: int | None
     p_alive: Annotated[float, Field(ge=0, le=1)] | None
+    expected_date_of_next_order_window_start: str | None
+    expected_date_of_next_order: Annotated[
+        str | None, Field(description="Median, given that the customer orders within the longest horizon.")
+    ]
+    expected_date_of_next_order_window_end: str | None
     predictions: list[HorizonPrediction]
     null_reasons: dict[str, str]
     flags: list[str]

@@ -8,15 +8,16 @@ from typing import Any, Final
 
 import numpy as np
 
-from features.arrays import AnyArray, BoolArray, FloatArray
+from features.arrays import AnyArray, BoolArray, FloatArray, ObjectArray
 from features.columns import UNKNOWN_CURRENCY
 from features.errors import OrdersError
 from features.history import Events, before
-from features.instants import DAY_US, isoformat
+from features.instants import DAY_US, isoformat, local_us
 from features.matrix import feature_matrix
 from features.orders import OrderLog
 from model.bundle import Bundle
 from model.predictions import Predictions
+from model.spread import DEFAULT_LEVEL
 
 _FACTS: Final = {
     "historic_clv": "historic_clv",
@@ -33,6 +34,12 @@ _BTYD_FEATURES: Final = (
     "first_day_spend",
     "recency_days",
 )
+NEXT_ORDER: Final = (
+    "expected_date_of_next_order_window_start",
+    "expected_date_of_next_order",
+    "expected_date_of_next_order_window_end",
+)
+BOUNDS: Final = ("predicted_clv_lower", "predicted_clv_upper")
 WHOLE: Final = frozenset({"historic_number_of_orders", "days_since_last_order"})
 """Facts that are whole numbers."""
 
@@ -52,6 +59,8 @@ class Answers:
         By answer field, NaN is null, shape (n,) each.
     predictions
         For the horizons that were asked, shape (n, K) each.
+    interval_level
+        Chance with which the intervals hold the value.
     after_as_of
         Rows at or after `as_of`, which no number here has seen, shape (n,).
     """
@@ -61,6 +70,7 @@ class Answers:
     known: BoolArray
     facts: dict[str, FloatArray]
     predictions: Predictions
+    interval_level: float
     after_as_of: FloatArray
 
     def null_reasons(self) -> list[dict[str, str]]:
@@ -70,6 +80,7 @@ class Answers:
         nulls: dict[str, AnyArray] = {field: np.asarray(np.isnan(column)) for field, column in self.facts.items()}
         nulls["p_alive"] = np.asarray(np.isnan(self.predictions.p_alive))
         nulls["predicted_average_order_value"] = np.asarray(valueless)
+        nulls |= dict.fromkeys((*NEXT_ORDER, *BOUNDS), unordered)
         patterns = sum(mask.astype(np.int64) << place for place, mask in enumerate(nulls.values())) * 2 + unordered
         known: dict[int, dict[str, str]] = {}
         return [known.setdefault(code, _reasons(code, list(nulls))) for code in np.asarray(patterns).tolist()]
@@ -82,7 +93,13 @@ def _reasons(pattern: int, fields: Sequence[str]) -> dict[str, str]:
     return {field: _REASONS.get(field, ONE_ORDER) for field in absent}
 
 
-def score(bundle: Bundle, log: OrderLog, as_of: int, horizons: Sequence[int] | None = None) -> Answers:
+def score(
+    bundle: Bundle,
+    log: OrderLog,
+    as_of: int,
+    horizons: Sequence[int] | None = None,
+    interval_level: float = DEFAULT_LEVEL,
+) -> Answers:
     """Answer for every customer of a log.
 
     Parameters
@@ -90,6 +107,8 @@ def score(bundle: Bundle, log: OrderLog, as_of: int, horizons: Sequence[int] | N
     horizons
         Those to answer, in this order; all fitted ones by default. All are computed in any case:
         they are made to agree with each other, whatever was asked.
+    interval_level
+        Chance with which the intervals hold the value, in (0, 1).
 
     Raises
     ------
@@ -113,13 +132,18 @@ def score(bundle: Bundle, log: OrderLog, as_of: int, horizons: Sequence[int] | N
         events = Events(past)
         facts["historic_clv"][~known] = events.sum(events.amount)[~known]
         facts["historic_number_of_orders"][~known] = 0.0
-    answers = model.predict(matrix) if len(matrix.customers) else model.prior.predictions(model.horizons, 0)
+    answers = (
+        model.predict(matrix, level=interval_level)
+        if len(matrix.customers)
+        else model.prior.predictions(model.horizons, 0)
+    )
     return Answers(
         log=log,
         as_of=as_of,
         known=known,
         facts=facts,
         predictions=_chosen(_with_prior(bundle, answers, known), horizons),
+        interval_level=interval_level,
         after_as_of=(np.diff(log.starts) - np.diff(past.starts)).astype(np.float64),
     )
 
@@ -136,7 +160,7 @@ def _with_prior(bundle: Bundle, answers: Predictions, known: BoolArray) -> Predi
     if known.all():
         return answers
     whole = bundle.model.prior.predictions(answers.horizons, len(known))
-    for name in ("purchase_probability", "orders", "clv", "p_alive"):
+    for name in ("purchase_probability", "orders", "clv", "p_alive", "lower", "upper", "next_order_days"):
         getattr(whole, name)[known] = getattr(answers, name)
     return whole
 
@@ -151,6 +175,9 @@ def _chosen(answers: Predictions, horizons: Sequence[int] | None) -> Predictions
         np.ascontiguousarray(answers.orders[:, places]),
         np.ascontiguousarray(answers.clv[:, places]),
         answers.p_alive,
+        np.ascontiguousarray(answers.lower[:, places]),
+        np.ascontiguousarray(answers.upper[:, places]),
+        answers.next_order_days,
     )
 
 
@@ -173,7 +200,19 @@ def customer_columns(bundle: Bundle, answers: Answers) -> dict[str, Any]:
         "basis": np.where(answers.known, "model", "prior").astype(object),
         **answers.facts,
         "p_alive": answers.predictions.p_alive,
+        **{field: _dates(answers, place) for place, field in enumerate(NEXT_ORDER)},
     }
+
+
+def _dates(answers: Answers, place: int) -> ObjectArray:
+    """Dates of the next order in the model's time zone, null without an order, shape (n,)."""
+    days = answers.predictions.next_order_days[:, place]
+    out = np.full(len(days), None, dtype=object)
+    known = ~np.isnan(days)
+    instants = answers.as_of + np.floor(days[known] * DAY_US).astype(np.int64)
+    local = local_us(instants, answers.log.zone) // DAY_US
+    out[known] = local.astype("datetime64[D]").astype(str)
+    return out
 
 
 def horizon_columns(answers: Answers, place: int) -> dict[str, Any]:
@@ -193,6 +232,8 @@ def horizon_columns(answers: Answers, place: int) -> dict[str, Any]:
         "predicted_number_of_orders": predictions.orders[:, place],
         "predicted_average_order_value": predictions.average_order_value[:, place],
         "predicted_clv": clv,
+        **dict(zip(BOUNDS, (predictions.lower[:, place], predictions.upper[:, place]), strict=True)),
+        "interval_level": answers.interval_level,
         "total_clv": answers.facts["historic_clv"] + clv,
     }
 

@@ -62,7 +62,7 @@ class Examples:
         Position of the customer in the log, shape (n,): folds are cut by it.
     btyd
         Link-scale scores of the buy-till-you-die model, shape (n,) each.
-    n_orders, spend
+    n_orders, spend, first_order_days
         Labels, shape (n,).
     """
 
@@ -72,6 +72,7 @@ class Examples:
     btyd: BtydScores
     n_orders: FloatArray
     spend: FloatArray
+    first_order_days: FloatArray
 
     def __len__(self) -> int:
         return len(self.customers)
@@ -86,6 +87,7 @@ class Examples:
             scores,
             self.n_orders[keep],
             self.spend[keep],
+            self.first_order_days[keep],
         )
 
 
@@ -116,6 +118,7 @@ def training_examples(
         ),
         n_orders=np.concatenate([part.n_orders for part in parts]),
         spend=np.concatenate([part.spend for part in parts]),
+        first_order_days=np.concatenate([part.first_order_days for part in parts]),
     )
 
 
@@ -138,4 +141,4 @@ def _one(
     btyd = btyd_scores(snapshot.btyd, summarise(matrix), horizon_days)
     inputs = np.concatenate([matrix.columns(features), btyd.inputs], axis=1)
     cutoff = np.full(len(inputs), place, dtype=np.int64)
-    return Examples(inputs, cutoff, matrix.customers, btyd, labels.n_orders, labels.spend)
+    return Examples(inputs, cutoff, matrix.customers, btyd, labels.n_orders, labels.spend, labels.first_order_days)

@@ -25,7 +25,7 @@ from features.instants import isoformat
 from features.matrix import FeatureMatrix
 from features.orders import OrderLog
 from model.btyd import summarise
-from model.clv import Blend, ClvModel, HorizonModel, Part, btyd_scores, input_names
+from model.clv import Blend, ClvModel, HorizonModel, NextOrder, Part, btyd_scores, input_names
 from model.spread import Spread
 from training.cutoffs import training_cutoffs
 from training.examples import Examples, Snapshot, Snapshots, training_examples
@@ -54,7 +54,6 @@ class Progress:
     stage: Callable[[str], None] = lambda _: None
 
 
-@threadpool_limits.wrap(limits=1, user_api="blas")  # its threads spin against any neighbour: small systems, 10 x slower
 def fit(
     log: OrderLog,
     as_of: int,
@@ -82,8 +81,18 @@ def fit(
     TrainingError
         Too few customers or purchases to learn from; the text names what is missing.
     """
-    told = progress or Progress()
-    past = before(log, as_of)
+    with threadpool_limits(limits=1, user_api="blas"):  # its threads spin against any neighbour: up to 10 x slower
+        return _fit(before(log, as_of), as_of, horizons, seed, progress or Progress(), snapshots)
+
+
+def _fit(
+    past: OrderLog,
+    as_of: int,
+    horizons: Sequence[int],
+    seed: int,
+    told: Progress,
+    snapshots: Snapshots | None,
+) -> ClvModel:
     known = snapshots or Snapshots(past)
     now = known.at(as_of)
     _require_enough(now.matrix)
@@ -97,7 +106,8 @@ def fit(
         level = forecast_level(known, past, as_of, horizon)
         grown = fit_horizon(examples, input_names(features), horizon, seed, level.value.sd)
         parts.append(set_level(grown, now, features, level))
-    return ClvModel(features, now.btyd, tuple(parts), fit_prior(past, as_of, horizons))
+    returns = _fit_next_order(examples.rows(examples.n_orders > 0), input_names(features), seed)
+    return ClvModel(features, now.btyd, tuple(parts), returns, fit_prior(past, as_of, horizons))
 
 
 def informative(matrix: FeatureMatrix) -> tuple[str, ...]:
@@ -198,7 +208,7 @@ def _fit_spend(buyers: Examples, names: Sequence[str], seed: int, share: float) 
     trees, scores = grow_with_folds(buyers.inputs, capped, start, folds, "gamma", names, seed)
     given_back = float(np.log(target.sum() / capped.sum()))
     blend = Blend(share, 1.0, share * (constant + given_back))
-    return Part(trees, blend), blend(scores, offset) + season
+    return Part(trees, blend), np.asarray(blend(scores, offset) + season)
 
 
 def _fit_value(examples: Examples, names: Sequence[str], seed: int, share: float) -> tuple[Part, FloatArray]:
@@ -219,17 +229,24 @@ def _fit_value(examples: Examples, names: Sequence[str], seed: int, share: float
     highest = np.quantile(factor[factor > 0], SPEND_CAP_QUANTILE)
     capped = np.minimum(factor, highest) * np.exp(start)
     folds = fold_of(examples.customers, seed)
-    trees, scores = grow_with_folds(
-        examples.inputs, capped / unit, start - np.log(unit), folds, "tweedie", names, seed
-    )
+    trees, scores = grow_with_folds(examples.inputs, capped / unit, start - np.log(unit), folds, "tweedie", names, seed)
     given_back = float(np.log(examples.spend.sum() / capped.sum()))
     blend = Blend(share, 1.0, constant + given_back)
-    return Part(trees, blend), blend(scores, offset) + level
+    return Part(trees, blend), np.asarray(blend(scores, offset) + level)
+
+
+def _fit_next_order(buyers: Examples, names: Sequence[str], seed: int) -> NextOrder:
+    """Grow the median of the days to the next order, of customers who order within the horizon."""
+    days, folds = buyers.first_order_days + 0.5, fold_of(buyers.customers, seed)
+    target = np.log(days)
+    trees, scores = grow_with_folds(buyers.inputs, target, None, folds, "regression_l1", names, seed)
+    middle = np.exp(scores)
+    return NextOrder(trees, fit_spread(middle, middle, days, 0.0))
 
 
 def _positive(spend: FloatArray) -> FloatArray:
     """Spend of buyers with a floor: refunds may leave an order without value."""
-    return np.maximum(spend, 1e-3 * spend.mean())
+    return np.asarray(np.maximum(spend, 1e-3 * spend.mean()))
 
 
 def set_level(grown: HorizonModel, now: Snapshot, features: Sequence[str], level: Level) -> HorizonModel:

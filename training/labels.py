@@ -23,12 +23,15 @@ class Labels:
         Orders with a positive value.
     spend
         max(0, net value of the window) with at least one order, else 0.
+    first_order_days
+        Days from `as_of` to the first of those orders, >= 0; NaN without one.
     left_out
         Net value that `spend` does not show: refunds beyond the orders, refunds without an order (<= 0).
     """
 
     n_orders: FloatArray
     spend: FloatArray
+    first_order_days: FloatArray
     left_out: FloatArray
 
     @property
@@ -52,7 +55,10 @@ def label_window(log: OrderLog, customers: IntArray, as_of: int, horizon_days: i
             f"complete only until {isoformat(log.complete_until)}: choose an earlier as_of or a shorter horizon."
         )
     window = Events(log.rows((log.ordered_at >= as_of) & (log.ordered_at < end)))
-    n_orders = window.sum((window.amount > 0.0) & (window.at >= as_of))[customers]
+    ordered = (window.amount > 0.0) & (window.at >= as_of)
+    n_orders = window.sum(ordered)[customers]
+    days = np.where(ordered, (window.at - as_of) / DAY_US, np.inf)
     net = window.sum(window.amount)[customers]
     spend = np.where(n_orders > 0, np.maximum(net, 0.0), 0.0)
-    return Labels(n_orders, spend, net - spend)
+    first = np.where(n_orders > 0, window.min(days)[customers], np.nan)
+    return Labels(n_orders, spend, first, net - spend)

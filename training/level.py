@@ -129,7 +129,7 @@ def forecast(past: Windows, tenure_bins: FloatArray, horizon_days: int) -> Forec
     if not len(past.place):
         return Forecast(0.0, UNKNOWN_SD)
     n_ahead = -(-horizon_days // BIN_DAYS)
-    bins = np.arange(-int(np.ceil(tenure_bins[-1])) - 1, n_ahead)
+    bins = np.arange(-np.ceil(tenure_bins[-1]) - 1.0, n_ahead)
     shares = np.minimum(1.0, horizon_days / BIN_DAYS - np.arange(n_ahead)) * BIN_DAYS / horizon_days
     found = np.array(
         [
@@ -153,9 +153,10 @@ def _contrasts(
     def less_history(place: FloatArray, cutoff: FloatArray) -> FloatArray:
         age = (cutoff[:, None] - bins[None, :] - 0.5) * BIN_DAYS
         weights = np.where(age > 0, exposed * np.exp2(-np.maximum(age, 0.0) / memory_days), 0.0)
-        return (bins[None, :] == place[:, None]) - weights / np.maximum(weights.sum(axis=1, keepdims=True), 1e-12)
+        inside = (bins[None, :] == place[:, None]).astype(np.float64)
+        return np.asarray(inside - weights / np.maximum(weights.sum(axis=1, keepdims=True), 1e-12))
 
-    ahead = bins[bins >= 0].astype(np.float64)
+    ahead = bins[bins >= 0]
     return less_history(past.place, past.place), less_history(ahead, np.zeros(len(ahead)))
 
 

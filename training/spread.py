@@ -13,6 +13,8 @@ from model.spread import Spread
 MIN_GROUP: Final = 60
 MAX_GROUPS: Final = 12
 N_QUANTILES: Final = 100
+WIDENED: Final = 1.08
+"""Windows to come differ from those seen in more than the level: errors lie this much further from their median."""
 _SHIFTS: Final = ndtri((np.arange(9) + 0.5) / 9.0)
 
 
@@ -34,8 +36,13 @@ def fit_spread(predicted_clv: FloatArray, expected_spend: FloatArray, spend: Flo
     ratio, clv = np.log(spend / expected_spend)[order], np.log(predicted_clv)[order]
     at = (np.arange(N_QUANTILES) + 0.5) / N_QUANTILES
     rows = [
-        np.quantile((group[:, None] + level_sd * _SHIFTS[None, :]).ravel(), at)
+        np.quantile((_widened(group)[:, None] + level_sd * _SHIFTS[None, :]).ravel(), at)
         for group in np.array_split(ratio, n_groups)
     ]
     knots = np.array([np.median(group) for group in np.array_split(clv, n_groups)])
     return Spread(np.maximum.accumulate(knots), np.array(rows), level_sd)
+
+
+def _widened(ratio: FloatArray) -> FloatArray:
+    middle = np.median(ratio)
+    return np.asarray(middle + WIDENED * (ratio - middle))

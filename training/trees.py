@@ -40,7 +40,7 @@ def fold_of(customers: IntArray, seed: int) -> IntArray:
 def grow_with_folds(
     inputs: FloatArray,
     target: FloatArray,
-    start: FloatArray,
+    start: FloatArray | None,
     folds: IntArray,
     objective: str,
     names: Sequence[str],
@@ -58,7 +58,7 @@ def grow_with_folds(
         if fold == N_FOLDS:
             return grow(inputs, target, start, objective, names, seed)
         kept, held_out = folds != fold, folds == fold
-        trees = grow(inputs[kept], target[kept], start[kept], objective, names, seed)
+        trees = grow(inputs[kept], target[kept], None if start is None else start[kept], objective, names, seed)
         scores[held_out] = trees.predict(inputs[held_out], raw_score=True, num_threads=1)
         return trees
 
@@ -70,12 +70,15 @@ def grow_with_folds(
 def grow(
     inputs: FloatArray,
     target: FloatArray,
-    start: FloatArray,
+    start: FloatArray | None,
     objective: str,
     names: Sequence[str],
     seed: int,
 ) -> lgb.Booster:
-    """Grow the trees of one model from given starting scores, which `predict` does not add again."""
+    """Grow the trees of one model from given starting scores, which `predict` does not add again.
+
+    Without them the trees start from the target's own mean or median, which `predict` does add.
+    """
     leaf = {"min_data_in_leaf": max(5, min(TREES["min_data_in_leaf"], len(target) // 20))}
     settings = {**TREES, **leaf, "objective": objective, "seed": seed}
     data = lgb.Dataset(inputs, target, init_score=start, feature_name=list(names), params=settings)
