@@ -18,6 +18,10 @@ def backtest(
         list[str] | None,
         typer.Option(help="Moments to predict from, ISO 8601; several spread over the log if absent."),
     ] = None,
+    rival: Annotated[
+        list[str] | None,
+        typer.Option(help="Show this model beside the baselines, too: lightgbm_tweedie or pareto_nbd."),
+    ] = None,
     format_: Format = "table",
     predictions: Annotated[
         str | None,
@@ -30,14 +34,14 @@ def backtest(
     from training.backtest import default_cases, predictions_table, run_case
     from training.examples import Snapshots
 
-    as_json = wants_json(format_)
+    as_json, rivals = wants_json(format_), _checked(rival or [])
     intake = orders.read()
     moments = [parse_instant(text) for text in as_of] if as_of else default_cases(intake.log, horizon_days)
     known, cases = Snapshots(intake.log), []
     with fitting("backtest") as progress:
         for moment in moments:
             progress.stage(f"as of {isoformat(moment)[:10]}")
-            cases.append(run_case(intake.log, moment, horizon_days, progress=progress, snapshots=known))
+            cases.append(run_case(intake.log, moment, horizon_days, rivals=rivals, progress=progress, snapshots=known))
     if predictions is not None:
         import pyarrow as pa
 
@@ -48,3 +52,13 @@ def backtest(
         print_json({"cutoffs": [case.document() for case in cases]})
     else:
         print_cases(cases)
+
+
+def _checked(rivals: list[str]) -> list[str]:
+    from features.errors import UsageError, listed
+    from training.rivals import ON_REQUEST
+
+    unknown = [name for name in rivals if name not in ON_REQUEST]
+    if unknown:
+        raise UsageError(f"--rival {listed(unknown)} is not known: {', '.join(ON_REQUEST)} are.")
+    return rivals

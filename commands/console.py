@@ -35,6 +35,7 @@ _COLUMNS: Final = {
     "rmse": ("RMSE", "{:.2f}"),
     "bias": ("bias", "{:+.0%}"),
     "top10_capture": ("top 10 %", "{:.1%}"),
+    "coverage": ("in interval", "{:.0%}"),
     "seconds": ("sec", "{:.1f}"),
 }
 
@@ -93,6 +94,8 @@ def print_cases(cases: Sequence[Case]) -> None:
         for name, values in document["models"].items():
             table.add_row(name, *(_shown(values, column) for column in _COLUMNS))
         STDOUT.print(table)
+        if not case.has_signal:
+            STDOUT.print("No usable signal: the past of these customers does not tell what they will spend.")
         for name, values in document["models"].items():
             if values["ci"]:
                 shown = ", ".join(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -17,20 +17,23 @@ from features.arrays import FloatArray, ObjectArray
 from features.errors import HorizonError
 from features.history import before
 from features.instants import DAY_US, isoformat
-from features.matrix import FeatureMatrix
 from features.orders import OrderLog
 from model.baselines import BgNbdGammaGamma, CarryForward
 from model.predictions import Model, Predictions
+from model.spread import DEFAULT_LEVEL
+from training.checks import Figures, checks
 from training.cutoffs import MIN_HISTORY_DAYS
-from training.examples import Snapshots
+from training.examples import Snapshot, Snapshots
 from training.fitting import SEED, Progress, fit
 from training.labels import Labels, label_window
 from training.metrics import Difference, Scored, evaluate, paired_differences
+from training.rivals import ON_REQUEST, fit_rfm_score, simulated_bounds
 
 CLV: Final = "clv"
 CARRY_FORWARD: Final = "carry_forward"
 BGNBD_GAMMA_GAMMA: Final = "bgnbd_gamma_gamma"
-BASELINES: Final = (CARRY_FORWARD, BGNBD_GAMMA_GAMMA)
+RFM_SCORE: Final = "rfm_score"
+BASELINES: Final = (CARRY_FORWARD, BGNBD_GAMMA_GAMMA, RFM_SCORE)
 DEFAULT_CASES: Final = 3
 
 
@@ -55,6 +58,8 @@ class Case:
         Per baseline and metric: ours less theirs, paired bootstrap 95 % interval.
     left_out
         Net value that the labels do not show (refunds without an order, negative nets).
+    checks
+        Figures beyond the table, by name: see `training.checks.checks`.
     """
 
     as_of: int
@@ -64,6 +69,13 @@ class Case:
     left_out: float
     models: Mapping[str, Answered]
     differences: Mapping[str, Mapping[str, Difference]]
+    checks: Mapping[str, Figures]
+
+    @property
+    def has_signal(self) -> bool:
+        """Whether the past tells anything about the future: the interval of Spearman lies above 0."""
+        lower = self.checks["signal"]["lower"]
+        return lower is not None and lower > 0.0
 
     def document(self) -> dict[str, Any]:
         """Return the case as DESIGN's JSON: undefined values are null, every key is present."""
@@ -73,6 +85,8 @@ class Case:
             "n_customers": len(self.customer_ids),
             "actual_total": self.actual_total,
             "left_out_total": self.left_out,
+            "usable_signal": self.has_signal,
+            "checks": {name: dict(figures) for name, figures in self.checks.items()},
             "models": {
                 name: {**a.metrics, "seconds": a.seconds, "ci": self._ci(name)} for name, a in self.models.items()
             },
@@ -112,11 +126,12 @@ def run_case(
     as_of: int,
     horizon_days: int,
     *,
+    rivals: Sequence[str] = (),
     seed: int = SEED,
     progress: Progress | None = None,
     snapshots: Snapshots | None = None,
 ) -> Case:
-    """Fit before `as_of`, predict once, measure beside both baselines.
+    """Fit before `as_of`, predict once, measure beside the baselines and the named `rivals.ON_REQUEST`.
 
     `snapshots` of the same log are used and added to: each sees only what lies before its cut-off.
 
@@ -134,15 +149,16 @@ def run_case(
     fitted_in = time.perf_counter() - clock
     snapshot = known.at(as_of)
     labels = label_window(log, snapshot.matrix.customers, as_of, horizon_days)
-    rivals: dict[str, tuple[Model, float]] = {
-        CLV: (ours, fitted_in),
-        CARRY_FORWARD: (CarryForward((horizon_days,)), 0.0),
-        BGNBD_GAMMA_GAMMA: (
-            BgNbdGammaGamma((horizon_days,), snapshot.btyd),
-            snapshot.btyd_seconds,
-        ),
-    }
-    models = {name: _answer(model, snapshot.matrix, labels, spent) for name, (model, spent) in rivals.items()}
+    others = _others(known, past, as_of, horizon_days, rivals)
+    models: dict[str, Answered] = {}
+    for name, (model, spent) in {CLV: (ours, fitted_in), **others}.items():
+        clock = time.perf_counter()
+        answers = model.predict(snapshot.matrix)
+        if name == BGNBD_GAMMA_GAMMA:
+            answers = _with_simulated_bounds(answers, snapshot, horizon_days)
+        if name == CLV:
+            own = answers
+        models[name] = _measured(answers, labels, spent + time.perf_counter() - clock)
     return Case(
         as_of,
         horizon_days,
@@ -150,8 +166,29 @@ def run_case(
         float(labels.spend.sum()),
         float(labels.left_out.sum()),
         models,
-        {name: paired_differences(models[CLV].scored, models[name].scored) for name in BASELINES},
+        {name: paired_differences(models[CLV].scored, models[name].scored) for name in others},
+        checks(ours, own, snapshot.matrix, labels, log, models[CLV].scored),
     )
+
+
+def _others(
+    known: Snapshots, past: OrderLog, as_of: int, horizon_days: int, rivals: Sequence[str]
+) -> dict[str, tuple[Model, float]]:
+    """Baselines and rivals, each with the seconds of its fit."""
+    snapshot = known.at(as_of)
+    found: dict[str, tuple[Model, float]] = {
+        CARRY_FORWARD: (CarryForward((horizon_days,)), 0.0),
+        BGNBD_GAMMA_GAMMA: (BgNbdGammaGamma((horizon_days,), snapshot.btyd), snapshot.btyd_seconds),
+    }
+    for name, fitted in {RFM_SCORE: fit_rfm_score, **{name: ON_REQUEST[name] for name in rivals}}.items():
+        clock = time.perf_counter()
+        found[name] = (fitted(known, past, as_of, horizon_days), time.perf_counter() - clock)
+    return found
+
+
+def _with_simulated_bounds(answers: Predictions, snapshot: Snapshot, horizon_days: int) -> Predictions:
+    lower, upper = simulated_bounds(snapshot.btyd, snapshot.matrix, horizon_days, DEFAULT_LEVEL)
+    return replace(answers, lower=lower[:, None], upper=upper[:, None])
 
 
 def _require_history(log: OrderLog, as_of: int, horizon_days: int) -> None:
@@ -164,21 +201,10 @@ def _require_history(log: OrderLog, as_of: int, horizon_days: int) -> None:
         )
 
 
-def _answer(model: Model, matrix: FeatureMatrix, labels: Labels, fitted_in: float) -> Answered:
-    clock = time.perf_counter()
-    answers = model.predict(matrix)
-    return _measured(answers, 0, labels, fitted_in + time.perf_counter() - clock)
-
-
-def _measured(answers: Predictions, place: int, labels: Labels, seconds: float) -> Answered:
-    scored = Scored(
-        actual=labels.spend,
-        purchased=labels.purchased,
-        clv=np.ascontiguousarray(answers.clv[:, place]),
-        probability=np.ascontiguousarray(answers.purchase_probability[:, place]),
-        lower=np.ascontiguousarray(answers.lower[:, place]),
-        upper=np.ascontiguousarray(answers.upper[:, place]),
-    )
+def _measured(answers: Predictions, labels: Labels, seconds: float) -> Answered:
+    columns = (answers.clv, answers.purchase_probability, answers.lower, answers.upper)
+    clv, probability, lower, upper = (np.ascontiguousarray(column[:, 0]) for column in columns)
+    scored = Scored(labels.spend, labels.purchased, clv, probability, lower, upper)
     return Answered(scored, evaluate(scored), seconds)
 
 

@@ -1,4 +1,4 @@
-"""May a model be promoted? Three conditions on the held-out window, each with its figures."""
+"""May a model be promoted? Four conditions on the held-out window, each with its figures."""
 
 from __future__ import annotations
 
@@ -19,14 +19,26 @@ class Verdict:
 
 
 def gate(case: Case) -> list[Verdict]:
-    """Judge a held-out case: beats carry-forward, not worse than BG/NBD + Gamma-Gamma, total not far off."""
+    """Judge a held-out case: a signal, better than carry-forward, not worse than BG/NBD + Gamma-Gamma, total near."""
     ours = case.models[CLV].metrics
     theirs = case.models[CARRY_FORWARD].metrics
     return [
+        _has_signal(case),
         _beats_carry_forward(ours["normalized_gini"], theirs["normalized_gini"]),
         _not_worse_than_btyd(case),
         _total_holds(ours["bias"]),
     ]
+
+
+def _has_signal(case: Case) -> Verdict:
+    found = case.checks["signal"]
+    if found["spearman"] is None:
+        return Verdict(False, "no usable signal: nothing was bought in the held-out window")
+    return Verdict(
+        case.has_signal,
+        f"{'' if case.has_signal else 'no usable signal: '}Spearman of predicted and actual value is "
+        f"{found['spearman']:+.3f} [{found['lower']:+.3f}, {found['upper']:+.3f}]; the interval must lie above 0",
+    )
 
 
 def _beats_carry_forward(ours: float | None, theirs: float | None) -> Verdict:

@@ -7,7 +7,7 @@ made once: no metric here depends on the order of the rows. None stands for unde
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
@@ -18,6 +18,8 @@ from features.arrays import BoolArray, FloatArray
 from model.spread import DEFAULT_LEVEL
 
 N_DECILES: Final = 10
+REPLICATES: Final = 400
+"""Of the bootstrap."""
 
 
 class Ranking:
@@ -109,7 +111,9 @@ def normalized_gini(s: Scored, weights: FloatArray) -> float | None:
 
 
 def auc(s: Scored, weights: FloatArray) -> float | None:
-    """Chance that a buyer had the higher probability than a non-buyer, ties half, in [0, 1]."""
+    """Chance that a buyer had the higher probability than a non-buyer, ties half, in [0, 1]; None without any."""
+    if np.isnan(s.probability).any():
+        return None
     bought = weights * s.purchased
     n_bought, n_not = bought.sum(), weights.sum() - bought.sum()
     if n_bought == 0 or n_not == 0:
@@ -120,6 +124,8 @@ def auc(s: Scored, weights: FloatArray) -> float | None:
 
 def brier(s: Scored, weights: FloatArray) -> float | None:
     """Mean squared error of the purchase probability, in [0, 1]."""
+    if np.isnan(s.probability).any():
+        return None
     return float(np.average((s.probability - s.purchased) ** 2, weights=weights))
 
 
@@ -273,49 +279,43 @@ def evaluate(s: Scored) -> dict[str, float | None]:
 
 @dataclass(frozen=True)
 class Difference:
-    """Ours less theirs, with the paired bootstrap interval."""
+    """An estimate, ours less theirs where two models are compared, with its bootstrap interval."""
 
     estimate: float
     lower: float
     upper: float
 
 
-def paired_differences(
-    ours: Scored,
-    theirs: Scored,
-    *,
-    replicates: int = 400,
-    level: float = 0.95,
-    seed: int = 0,
-) -> Mapping[str, Difference]:
+def paired_differences(ours: Scored, theirs: Scored, *, level: float = 0.95) -> Mapping[str, Difference]:
     """Bootstrap customers, the same draw for both models, and take percentiles of the difference."""
-    rng = np.random.default_rng(seed)
-    n = len(ours.actual)
-    draws: dict[str, list[float]] = {name: [] for name in COMPARED}
-    for _ in range(replicates):
+
+    def difference(name: str, weights: FloatArray) -> float | None:
+        mine, other = METRICS[name](ours, weights), METRICS[name](theirs, weights)
+        return None if mine is None or other is None else mine - other
+
+    names = [name for name in COMPARED if difference(name, ours.equal_weights) is not None]
+    return _intervals(names, difference, len(ours.actual), level)
+
+
+def bootstrapped(name: str, s: Scored, *, level: float = 0.95) -> Difference | None:
+    """One metric of one model with its bootstrap interval; None where it is undefined."""
+    found = _intervals([name], lambda metric, weights: METRICS[metric](s, weights), len(s.actual), level)
+    return found.get(name)
+
+
+def _intervals(
+    names: Sequence[str], value: Callable[[str, FloatArray], float | None], n: int, level: float
+) -> Mapping[str, Difference]:
+    rng = np.random.default_rng(0)
+    draws: dict[str, list[float]] = {name: [] for name in names}
+    for _ in range(REPLICATES):
         weights = np.bincount(rng.integers(0, n, n), minlength=n).astype(np.float64)
-        for name in COMPARED:
-            difference = _difference(name, ours, theirs, weights)
-            if difference is not None:
-                draws[name].append(difference)
+        for name in names:
+            if (drawn := value(name, weights)) is not None:
+                draws[name].append(drawn)
     edges = [(1 - level) / 2, (1 + level) / 2]
-    return {name: found for name in COMPARED if (found := _summary(name, ours, theirs, draws[name], edges))}
-
-
-def _difference(name: str, ours: Scored, theirs: Scored, weights: FloatArray) -> float | None:
-    mine, other = METRICS[name](ours, weights), METRICS[name](theirs, weights)
-    return None if mine is None or other is None else mine - other
-
-
-def _summary(
-    name: str,
-    ours: Scored,
-    theirs: Scored,
-    draws: Sequence[float],
-    edges: Sequence[float],
-) -> Difference | None:
-    estimate = _difference(name, ours, theirs, ours.equal_weights)
-    if estimate is None or not draws:
-        return None
-    lower, upper = np.quantile(draws, edges)
-    return Difference(estimate, float(lower), float(upper))
+    return {
+        name: Difference(estimate, *map(float, np.quantile(draws[name], edges)))
+        for name in names
+        if draws[name] and (estimate := value(name, np.ones(n))) is not None
+    }

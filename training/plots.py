@@ -17,6 +17,7 @@ _COLOURS = {
     "clv": "#1b6ca8",
     "bgnbd_gamma_gamma": "#e08e45",
     "carry_forward": "#8d99ae",
+    "rfm_score": "#7fb069",
 }
 
 

@@ -1,0 +1,83 @@
+"""What a held-out window says beyond the table: is there a signal, and do orders, dates and newcomers hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeAlias
+
+import numpy as np
+
+from features.arrays import FloatArray
+from features.matrix import FeatureMatrix
+from features.orders import OrderLog
+from model.clv import ClvModel
+from model.predictions import Predictions
+from training.labels import Labels
+from training.metrics import Difference, Scored, bootstrapped
+from training.prior import newcomers
+
+Figures: TypeAlias = Mapping[str, float | None]
+
+
+def checks(
+    model: ClvModel, answers: Predictions, matrix: FeatureMatrix, labels: Labels, log: OrderLog, scored: Scored
+) -> dict[str, Figures]:
+    """Figures by name; None stands for undefined.
+
+    `signal`: Spearman of predicted and actual value with its bootstrap interval. `orders`: expected orders against
+    actual ones. `average_order_value`: the same of buyers' values per order. `next_order`: days to the next order of
+    those who returned. `newcomers`: the answer for unknown customers against the first horizon of those who came.
+    """
+    return {
+        "signal": signal(scored),
+        "orders": _against(answers.orders[:, 0], labels.n_orders),
+        "average_order_value": _against(
+            answers.average_order_value[labels.purchased, 0], (labels.spend / labels.n_orders)[labels.purchased]
+        )
+        if labels.purchased.any()
+        else {"mae": None, "bias": None},
+        "next_order": next_order(answers, matrix, labels),
+        "newcomers": _newcomers(model, matrix.as_of, log),
+    }
+
+
+def signal(scored: Scored) -> Figures:
+    """Spearman and its 95 % interval: what reaches 0 is no usable signal."""
+    found: Difference | None = bootstrapped("spearman", scored)
+    if found is None:
+        return {"spearman": None, "lower": None, "upper": None}
+    return {"spearman": found.estimate, "lower": found.lower, "upper": found.upper}
+
+
+def _against(predicted: FloatArray, actual: FloatArray) -> Figures:
+    total = float(actual.sum())
+    bias = float(predicted.sum()) / total - 1.0 if total > 0 else None
+    return {"mae": float(np.abs(predicted - actual).mean()), "bias": bias}
+
+
+def next_order(answers: Predictions, matrix: FeatureMatrix, labels: Labels) -> Figures:
+    """Pinball loss at the median (half the mean absolute error), days, beside the mean-gap rule.
+
+    The rule: the last order plus the customer's own mean gap, of all customers where there is none; today where
+    that is past. `window_coverage`: share of the dates inside the window.
+    """
+    came = labels.purchased
+    if not came.any():
+        return dict.fromkeys(("n", "pinball_days", "pinball_days_mean_gap", "window_coverage"))
+    days = labels.first_order_days[came]
+    start, middle, end = answers.next_order_days[came].T
+    gap = matrix.column("gap_mean_days")
+    usual = float(np.nanmean(gap)) if not np.isnan(gap).all() else 0.0
+    rule = np.maximum(np.where(np.isnan(gap), usual, gap) - matrix.column("recency_days"), 0.0)[came]
+    return {
+        "n": float(came.sum()),
+        "pinball_days": float(np.abs(days - middle).mean() / 2.0),
+        "pinball_days_mean_gap": float(np.abs(days - rule).mean() / 2.0),
+        "window_coverage": float(((start <= days) & (days <= end)).mean()),
+    }
+
+
+def _newcomers(model: ClvModel, as_of: int, log: OrderLog) -> Figures:
+    days = model.horizons[0]
+    n, _, _, clv = newcomers(log, as_of, log.complete_until, days)
+    return {"n": float(n), "predicted_clv": float(model.prior.clv[0]), "actual_clv": clv if n else None}
