@@ -8,7 +8,7 @@ import numpy as np
 
 from features.arrays import FloatArray
 from features.matrix import FeatureMatrix
-from model.btyd import Btyd, summarise
+from model.btyd import BgNbd, GammaGamma, summarise
 from model.predictions import Predictions, joined
 
 
@@ -41,27 +41,17 @@ class BgNbdGammaGamma:
     """
 
     horizons: tuple[int, ...]
-    btyd: Btyd
+    purchases: BgNbd
+    value: GammaGamma
 
     def predict(self, matrix: FeatureMatrix) -> Predictions:
-        """Answer for every row of the matrix."""
+        """Answer for every row of the matrix; p_alive is NaN without repeats, where BG/NBD can only say 1."""
         of = summarise(matrix)
-        value = self.btyd.value.expected_value(of.repeats + 1.0, of.day_value)[:, None]
-        probability = _columns([self.btyd.purchases.purchase_probability(of, h) for h in self.horizons])
-        orders = _columns([self.btyd.purchases.expected_purchases(of, h) for h in self.horizons])
-        return joined(
-            self.horizons,
-            probability,
-            orders,
-            orders * value,
-            alive_or_null(self.btyd, matrix),
-        )
-
-
-def alive_or_null(btyd: Btyd, matrix: FeatureMatrix) -> FloatArray:
-    """p_alive, NaN for customers without a repeat purchase, of whom BG/NBD can only say 1."""
-    of = summarise(matrix)
-    return np.where(of.repeats > 0, btyd.purchases.p_alive(of), np.nan)
+        value = self.value.expected_value(of.repeats + 1.0, of.day_value)[:, None]
+        probability = _columns([self.purchases.purchase_probability(of, h) for h in self.horizons])
+        orders = _columns([self.purchases.expected_purchases(of, h) for h in self.horizons])
+        alive = np.where(of.repeats > 0, self.purchases.p_alive(of), np.nan)
+        return joined(self.horizons, probability, orders, orders * value, alive)
 
 
 def _columns(per_horizon: list[FloatArray]) -> FloatArray:

@@ -1,4 +1,4 @@
-"""Buy-till-you-die formulas: BG/NBD for how often, Gamma-Gamma for how much.
+"""Buy-till-you-die formulas: BG/NBD and its modification for how often, Gamma-Gamma for how much.
 
 Fader, Hardie & Lee (2005), "Counting your customers the easy way"; Fader & Hardie (2013),
 "The Gamma-Gamma model of monetary value". Fitting them is `training.btyd`'s business.
@@ -53,25 +53,38 @@ def summarise(matrix: FeatureMatrix) -> Summary:
 
 @dataclass(frozen=True)
 class BgNbd:
-    """Purchases are Poisson with a Gamma(r, alpha) rate; after each, a customer leaves with a Beta(a, b) chance."""
+    """Purchases are Poisson with a Gamma(r, alpha) rate; after each, a customer leaves with a Beta(a, b) chance.
+
+    In the textbook's model nobody leaves after the first purchase, so that one-time buyers are alive for ever.
+    With `modified` they may, as after any other: MBG/NBD of Batislam, Denizel & Filiztekin (2007), "Empirical
+    validation and comparison of models for customer base analysis". Its formulas are the textbook's with b + 1 in
+    place of b, and without the exception for x = 0.
+    """
 
     r: float
     alpha: float
     a: float
     b: float
+    modified: bool = False
+
+    @property
+    def b_or_more(self) -> float:
+        """B of the formulas: b, or b + 1 in the modified model."""
+        return self.b + 1.0 if self.modified else self.b
 
     def p_alive(self, of: Summary) -> FloatArray:
-        """Probability of being still active; 1 for every customer without repeats (a known flaw).
+        """Probability of being still active; 1 for customers without repeats, except in the modified model.
 
         From eq. (7) of the 2005 paper: 1 / (1 + a/(b+x-1) ((alpha+T)/(alpha+t_x))^(r+x)), in log space.
         """
         with np.errstate(divide="ignore"):
             log_odds_left = (
                 np.log(self.a)
-                - np.log(np.maximum(self.b + of.repeats - 1.0, 1e-12))
+                - np.log(np.maximum(self.b_or_more + of.repeats - 1.0, 1e-12))
                 + (self.r + of.repeats) * (np.log(self.alpha + of.tenure_days) - np.log(self.alpha + of.last_days))
             )
-        return np.asarray(np.where(of.repeats > 0, expit(-log_odds_left), 1.0), dtype=np.float64)
+        may_have_left = (of.repeats > 0) | self.modified
+        return np.asarray(np.where(may_have_left, expit(-log_odds_left), 1.0), dtype=np.float64)
 
     def expected_purchases(self, of: Summary, horizon_days: float) -> FloatArray:
         """Expected purchase days within the horizon, >= 0: eq. (10) of the 2005 paper.
@@ -81,8 +94,8 @@ class BgNbd:
         """
         z = horizon_days / (self.alpha + of.tenure_days + horizon_days)
         a = self.a if abs(self.a - 1.0) > 1e-6 else 1.0 + 1e-6
-        third = a + self.b + of.repeats - 1.0
-        tail = np.exp((a - 1.0) * np.log1p(-z)) * hyp2f1(a + self.b - 1.0 - self.r, a - 1.0, third, z)
+        third = a + self.b_or_more + of.repeats - 1.0
+        tail = np.exp((a - 1.0) * np.log1p(-z)) * hyp2f1(a + self.b_or_more - 1.0 - self.r, a - 1.0, third, z)
         while_active: FloatArray = third / (a - 1.0) * (1.0 - tail)
         return np.maximum(while_active, 0.0) * self.p_alive(of)
 
@@ -118,7 +131,7 @@ class Btyd:
     Attributes
     ----------
     purchases
-        BG/NBD on purchase days.
+        Modified BG/NBD on purchase days: it knows that one-time buyers may be gone.
     value
         Gamma-Gamma on all purchase days of all customers.
     repeat_value

@@ -11,7 +11,6 @@ from scipy.special import expit, logit
 
 from features.arrays import FloatArray
 from features.matrix import FeatureMatrix
-from model.baselines import alive_or_null
 from model.btyd import Btyd, Summary, summarise
 from model.predictions import Predictions, joined
 from model.spread import DEFAULT_LEVEL, Spread
@@ -220,7 +219,7 @@ class ClvModel:
             part.spread.bounds(probability[:, place], clv[:, place], level) for place, part in enumerate(self.parts)
         ]
         lower, upper = (np.stack(columns, axis=1) for columns in zip(*bounds, strict=True))
-        alive = alive_or_null(self.btyd, matrix)
+        alive = self.btyd.purchases.p_alive(of)
         return joined(self.horizons, probability, orders, clv, alive, (lower, upper), next_order)
 
     @staticmethod

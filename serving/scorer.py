@@ -43,8 +43,8 @@ BOUNDS: Final = ("predicted_clv_lower", "predicted_clv_upper")
 WHOLE: Final = frozenset({"historic_number_of_orders", "days_since_last_order"})
 """Facts that are whole numbers."""
 
-NO_ORDERS, ONE_ORDER, ONE_DAY, NOTHING_EXPECTED = "no_orders", "one_order", "one_purchase_day", "no_expected_orders"
-_REASONS: Final = {"predicted_average_order_value": NOTHING_EXPECTED, "p_alive": ONE_DAY}
+NO_ORDERS, ONE_ORDER, NOTHING_EXPECTED = "no_orders", "one_order", "no_expected_orders"
+_REASONS: Final = {"predicted_average_order_value": NOTHING_EXPECTED}
 
 
 @dataclass(frozen=True)

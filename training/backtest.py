@@ -23,11 +23,11 @@ from model.predictions import Model, Predictions
 from model.spread import DEFAULT_LEVEL
 from training.checks import Figures, checks
 from training.cutoffs import MIN_HISTORY_DAYS
-from training.examples import Snapshot, Snapshots
+from training.examples import Snapshots
 from training.fitting import SEED, Progress, fit
 from training.labels import Labels, label_window
 from training.metrics import Difference, Scored, evaluate, paired_differences
-from training.rivals import ON_REQUEST, fit_rfm_score, simulated_bounds
+from training.rivals import ON_REQUEST, Fitted, fit_bgnbd_gamma_gamma, fit_rfm_score, simulated_bounds
 
 CLV: Final = "clv"
 CARRY_FORWARD: Final = "carry_forward"
@@ -154,8 +154,9 @@ def run_case(
     for name, (model, spent) in {CLV: (ours, fitted_in), **others}.items():
         clock = time.perf_counter()
         answers = model.predict(snapshot.matrix)
-        if name == BGNBD_GAMMA_GAMMA:
-            answers = _with_simulated_bounds(answers, snapshot, horizon_days)
+        if isinstance(model, BgNbdGammaGamma):
+            lower, upper = simulated_bounds(model, snapshot.matrix, DEFAULT_LEVEL)
+            answers = replace(answers, lower=lower[:, None], upper=upper[:, None])
         if name == CLV:
             own = answers
         models[name] = _measured(answers, labels, spent + time.perf_counter() - clock)
@@ -175,20 +176,12 @@ def _others(
     known: Snapshots, past: OrderLog, as_of: int, horizon_days: int, rivals: Sequence[str]
 ) -> dict[str, tuple[Model, float]]:
     """Baselines and rivals, each with the seconds of its fit."""
-    snapshot = known.at(as_of)
-    found: dict[str, tuple[Model, float]] = {
-        CARRY_FORWARD: (CarryForward((horizon_days,)), 0.0),
-        BGNBD_GAMMA_GAMMA: (BgNbdGammaGamma((horizon_days,), snapshot.btyd), snapshot.btyd_seconds),
-    }
-    for name, fitted in {RFM_SCORE: fit_rfm_score, **{name: ON_REQUEST[name] for name in rivals}}.items():
+    found: dict[str, tuple[Model, float]] = {CARRY_FORWARD: (CarryForward((horizon_days,)), 0.0)}
+    always: dict[str, Fitted] = {BGNBD_GAMMA_GAMMA: fit_bgnbd_gamma_gamma, RFM_SCORE: fit_rfm_score}
+    for name, fitted in {**always, **{name: ON_REQUEST[name] for name in rivals}}.items():
         clock = time.perf_counter()
         found[name] = (fitted(known, past, as_of, horizon_days), time.perf_counter() - clock)
     return found
-
-
-def _with_simulated_bounds(answers: Predictions, snapshot: Snapshot, horizon_days: int) -> Predictions:
-    lower, upper = simulated_bounds(snapshot.btyd, snapshot.matrix, horizon_days, DEFAULT_LEVEL)
-    return replace(answers, lower=lower[:, None], upper=upper[:, None])
 
 
 def _require_history(log: OrderLog, as_of: int, horizon_days: int) -> None:

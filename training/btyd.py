@@ -23,25 +23,25 @@ def fit_btyd(of: Summary) -> Btyd:
     """Fit everything."""
     repeat = of.repeats > 0
     return Btyd(
-        fit_bg_nbd(of),
+        fit_bg_nbd(of, modified=True),
         fit_gamma_gamma(of.repeats + 1.0, of.day_value),
         fit_gamma_gamma(of.repeats[repeat], of.repeat_value[repeat]),
     )
 
 
-def fit_bg_nbd(of: Summary) -> BgNbd:
+def fit_bg_nbd(of: Summary, *, modified: bool = False) -> BgNbd:
     """Fit (r, alpha, a, b), alpha in days: eq. (6) of Fader, Hardie & Lee (2005); neutral without customers."""
     if not len(of.repeats):
-        return BgNbd(1.0, 30.0, 1.0, 1.0)
+        return BgNbd(1.0, 30.0, 1.0, 1.0, modified)
     rows, weights = np.unique(np.stack([of.repeats, of.last_days, of.tenure_days]), axis=1, return_counts=True)
     x, last, tenure = rows[0], rows[1] / _DAYS_PER_WEEK, rows[2] / _DAYS_PER_WEEK
 
     def loss(theta: FloatArray) -> tuple[float, FloatArray]:
-        return _bg_nbd_loss(theta, x, last, tenure, weights.astype(np.float64))
+        return _bg_nbd_loss(theta, x, last, tenure, weights.astype(np.float64), modified)
 
     first = np.log([0.5, 5.0, 1.0, 2.0])
     r, alpha, a, b = np.exp(_minimum(loss, first, (9.0, 9.0, 4.0, 4.0)))  # above e^4 a Beta is a point
-    return BgNbd(float(r), float(alpha * _DAYS_PER_WEEK), float(a), float(b))
+    return BgNbd(float(r), float(alpha * _DAYS_PER_WEEK), float(a), float(b), modified)
 
 
 def _bg_nbd_loss(
@@ -50,24 +50,26 @@ def _bg_nbd_loss(
     last: FloatArray,
     tenure: FloatArray,
     weights: FloatArray,
+    modified: bool,
 ) -> tuple[float, FloatArray]:
     """Negative log-likelihood per customer and its gradient in the log parameters."""
     r, alpha, a, b = np.exp(theta)
-    repeat = x > 0
+    of = BgNbd(r, alpha, a, b, modified).b_or_more
+    may_have_left = (x > 0) | modified
     died = np.where(
-        repeat,
-        np.log(a) - np.log(np.where(repeat, b + x - 1.0, 1.0)) - (r + x) * np.log(alpha + last),
+        may_have_left,
+        np.log(a) - np.log(np.where(may_have_left, of + x - 1.0, 1.0)) - (r + x) * np.log(alpha + last),
         -np.inf,
     )
     lives = -(r + x) * np.log(alpha + tenure)
     both = np.logaddexp(lives, died)
-    likelihood = gammaln(r + x) - gammaln(r) + r * theta[1] + betaln(a, b + x) - betaln(a, b) + both
+    likelihood = gammaln(r + x) - gammaln(r) + r * theta[1] + betaln(a, of + x) - betaln(a, b) + both
     share = np.exp(died - both)  # posterior chance that the last purchase was the end
     d_r = digamma(r + x) - digamma(r) + theta[1] - (1 - share) * np.log(alpha + tenure) - share * np.log(alpha + last)
     d_alpha = r / alpha - (r + x) * ((1 - share) / (alpha + tenure) + share / (alpha + last))
-    d_a = digamma(a + b) - digamma(a + b + x) + share / a
-    d_b = digamma(a + b) - digamma(a + b + x) + digamma(b + x) - digamma(b)
-    d_b = d_b - np.where(repeat, share / np.where(repeat, b + x - 1.0, 1.0), 0.0)
+    d_a = digamma(a + b) - digamma(a + of + x) + share / a
+    d_b = digamma(a + b) - digamma(a + of + x) + digamma(of + x) - digamma(b)
+    d_b = d_b - np.where(may_have_left, share / np.where(may_have_left, of + x - 1.0, 1.0), 0.0)
     gradient = np.array([(weights * d).sum() * p for d, p in ((d_r, r), (d_alpha, alpha), (d_a, a), (d_b, b))])
     total = weights.sum()
     value = -(weights * likelihood).sum() + _PULL * (theta**2).sum()

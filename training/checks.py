@@ -31,11 +31,7 @@ def checks(
     return {
         "signal": signal(scored),
         "orders": _against(answers.orders[:, 0], labels.n_orders),
-        "average_order_value": _against(
-            answers.average_order_value[labels.purchased, 0], (labels.spend / labels.n_orders)[labels.purchased]
-        )
-        if labels.purchased.any()
-        else {"mae": None, "bias": None},
+        "average_order_value": _of_buyers(answers, labels),
         "next_order": next_order(answers, matrix, labels),
         "newcomers": _newcomers(model, matrix.as_of, log),
     }
@@ -47,6 +43,13 @@ def signal(scored: Scored) -> Figures:
     if found is None:
         return {"spearman": None, "lower": None, "upper": None}
     return {"spearman": found.estimate, "lower": found.lower, "upper": found.upper}
+
+
+def _of_buyers(answers: Predictions, labels: Labels) -> Figures:
+    came = labels.purchased
+    if not came.any():
+        return {"mae": None, "bias": None}
+    return _against(answers.average_order_value[came, 0], labels.spend[came] / labels.n_orders[came])
 
 
 def _against(predicted: FloatArray, actual: FloatArray) -> Figures:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -28,7 +27,6 @@ class Snapshot:
 
     matrix: FeatureMatrix
     btyd: Btyd
-    btyd_seconds: float
 
 
 @dataclass
@@ -42,9 +40,8 @@ class Snapshots:
         """Snapshot as of a cut-off."""
         if cutoff not in self._made:
             matrix = feature_matrix(before(self.log, cutoff), cutoff)
-            clock = time.perf_counter()
             btyd = fit_btyd(summarise(matrix))  # from scratch: a start from another cut-off would carry its data along
-            self._made[cutoff] = Snapshot(matrix, btyd, time.perf_counter() - clock)
+            self._made[cutoff] = Snapshot(matrix, btyd)
         return self._made[cutoff]
 
 

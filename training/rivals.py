@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import lightgbm as lgb
 import numpy as np
@@ -18,8 +18,10 @@ from features.catalogue import CATALOGUE
 from features.instants import DAY_US
 from features.matrix import FeatureMatrix
 from features.orders import OrderLog
-from model.btyd import Btyd, GammaGamma, summarise
+from model.baselines import BgNbdGammaGamma
+from model.btyd import GammaGamma, summarise
 from model.predictions import Model, Predictions, joined
+from training.btyd import fit_bg_nbd, fit_gamma_gamma
 from training.cutoffs import training_cutoffs
 from training.examples import Snapshots, training_examples
 from training.labels import label_window
@@ -122,6 +124,17 @@ class ParetoNbdGammaGamma:
         return joined(self.horizons, probability, orders, orders * value, self.purchases.p_alive(of))
 
 
+def fit_bgnbd_gamma_gamma(
+    snapshots: Snapshots,
+    log: OrderLog,  # noqa: ARG001  what all rivals are given
+    as_of: int,
+    horizon_days: int,
+) -> BgNbdGammaGamma:
+    """Fit on the orders before `as_of`."""
+    of = summarise(snapshots.at(as_of).matrix)
+    return BgNbdGammaGamma((horizon_days,), fit_bg_nbd(of), fit_gamma_gamma(of.repeats + 1.0, of.day_value))
+
+
 def fit_pareto_nbd_gamma_gamma(
     snapshots: Snapshots,
     log: OrderLog,  # noqa: ARG001  what all rivals are given
@@ -133,15 +146,16 @@ def fit_pareto_nbd_gamma_gamma(
     return ParetoNbdGammaGamma((horizon_days,), fit_pareto_nbd(summarise(now.matrix)), now.btyd.value)
 
 
-ON_REQUEST: Final[Mapping[str, Callable[[Snapshots, OrderLog, int, int], Model]]] = {
+Fitted: TypeAlias = Callable[[Snapshots, OrderLog, int, int], Model]
+"""Fits from snapshots, the log before `as_of`, `as_of` and horizon."""
+ON_REQUEST: Final[Mapping[str, Fitted]] = {
     "lightgbm_tweedie": fit_lightgbm_tweedie,
     "pareto_nbd": fit_pareto_nbd_gamma_gamma,
 }
-"""Rivals by name, fitted from snapshots, the log before `as_of`, `as_of` and horizon."""
 
 
 def simulated_bounds(
-    btyd: Btyd, matrix: FeatureMatrix, horizon_days: int, level: float, seed: int = 0
+    model: BgNbdGammaGamma, matrix: FeatureMatrix, level: float, seed: int = 0
 ) -> tuple[FloatArray, FloatArray]:
     """Intervals of BG/NBD + Gamma-Gamma at `level` by 200 draws from each customer's posterior, shape (n,) each.
 
@@ -149,28 +163,28 @@ def simulated_bounds(
     """
     rng = np.random.default_rng(seed)
     parts = [
-        _bounds(_draws(rng, btyd, matrix, slice(low, low + _BLOCK), horizon_days), level)
+        _bounds(_draws(rng, model, matrix, slice(low, low + _BLOCK)), level)
         for low in range(0, len(matrix.customers), _BLOCK)
     ]
     lower, upper = (np.concatenate(side) for side in zip(*parts, strict=True))
     return lower, upper
 
 
-def _draws(rng: np.random.Generator, btyd: Btyd, matrix: FeatureMatrix, rows: slice, days: int) -> FloatArray:
+def _draws(rng: np.random.Generator, fitted: BgNbdGammaGamma, matrix: FeatureMatrix, rows: slice) -> FloatArray:
     """Value within the horizon, shape (n, draws).
 
     Given that a customer lives, the rate is Gamma(r + x, alpha + T) and the chance to leave Beta(a, b + x);
     the value of n purchases is Gamma(p n) over the customer's own scale, Gamma(p x + q, v + total so far).
     """
-    of, model = summarise(matrix), btyd.purchases
+    of, model, values = summarise(matrix), fitted.purchases, fitted.value
     x, tenure, spent = of.repeats[rows, None], of.tenure_days[rows, None], of.day_value[rows, None]
     size = (len(x), _DRAWS)
     alive = rng.random(size) < model.p_alive(of)[rows, None]
     rate = rng.gamma(model.r + x, 1.0 / (model.alpha + tenure), size)
     leave = np.clip(rng.beta(model.a, model.b + x, size), 1e-9, 1.0)
-    n_purchases = np.minimum(rng.poisson(rate * days), rng.geometric(leave)) * alive
-    scale = rng.gamma(btyd.value.p * (x + 1.0) + btyd.value.q, 1.0 / (btyd.value.v + (x + 1.0) * spent), size)
-    value = rng.gamma(btyd.value.p * np.maximum(n_purchases, 1)) / scale
+    n_purchases = np.minimum(rng.poisson(rate * fitted.horizons[0]), rng.geometric(leave)) * alive
+    scale = rng.gamma(values.p * (x + 1.0) + values.q, 1.0 / (values.v + (x + 1.0) * spent), size)
+    value = rng.gamma(values.p * np.maximum(n_purchases, 1)) / scale
     return np.where(n_purchases > 0, value, 0.0)
 
 
