@@ -69,8 +69,11 @@ def score(
         )
     say(f"{done.n_customers:,} customers as of {isoformat(moment)}: {done.n_rows:,} rows.")
     say(f"model {loaded.name} version {loaded.version}, trained on {loaded.provenance.trained_on}")
-    for days, total in done.predicted_totals.items():
-        say(f"predicted value within {days} days: {total:,.2f} {loaded.provenance.currency}")
+    for total in done.totals:
+        say(
+            f"predicted value within {total.horizon_days} days: {total.clv:,.2f} {loaded.provenance.currency} "
+            f"({interval_level:.0%} interval {total.lower:,.2f} to {total.upper:,.2f})"
+        )
     if done.n_prior:
         say(f"{done.n_prior:,} customers without an order before then got the prior.")
     if done.n_after_as_of:

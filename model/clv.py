@@ -196,6 +196,10 @@ class ClvModel:
         """Fitted horizons in days, ascending."""
         return tuple(part.horizon_days for part in self.parts)
 
+    def part(self, horizon_days: int) -> HorizonModel:
+        """Models of a fitted horizon."""
+        return self.parts[self.horizons.index(horizon_days)]
+
     def predict(self, matrix: FeatureMatrix, threads: int = 1, level: float = DEFAULT_LEVEL) -> Predictions:
         """Predict for every row of a feature matrix.
 

@@ -74,16 +74,19 @@ class Spread:
         square = np.interp(np.log(np.maximum(clv, 1e-300)), self.knots, squares)
         return np.maximum(probability * spend * spend * square - clv * clv, 0.0)
 
-    def bounds_of_sum(self, probability: FloatArray, clv: FloatArray, level: float) -> tuple[float, float]:
+    def bounds_of_sum(self, total: float, variance: float, level: float) -> tuple[float, float]:
         """Interval of the sum over a group of customers: each one's own error, and the shop's that all share.
+
+        Parameters
+        ----------
+        total, variance
+            Sums over the group of `clv` (money) and of `variance` (money²).
 
         Own errors add up as independent ones; the shared one is log-normal. Both together are taken as a
         log-normal of the same mean and variance, so that the lower bound stays above 0.
         """
-        total = float(clv.sum())
         if total <= 0.0:
             return 0.0, 0.0
-        relative = float(self.variance(probability, clv).sum()) / total**2 + float(np.expm1(self.level_sd**2))
-        sd = float(np.sqrt(np.log1p(relative)))
+        sd = float(np.sqrt(np.log1p(variance / total**2 + np.expm1(self.level_sd**2))))
         edge = float(ndtri((1.0 + level) / 2.0)) * sd
         return total * float(np.exp(-0.5 * sd * sd - edge)), total * float(np.exp(-0.5 * sd * sd + edge))

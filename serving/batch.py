@@ -72,6 +72,16 @@ class Writer(Protocol):
 
 
 @dataclass(frozen=True)
+class Total:
+    """Predicted value of the whole base within a horizon, and the interval that holds its sum, money."""
+
+    horizon_days: int
+    clv: float
+    lower: float
+    upper: float
+
+
+@dataclass(frozen=True)
 class BatchDone:
     """Accounts of a batch."""
 
@@ -79,7 +89,7 @@ class BatchDone:
     n_prior: int
     n_rows: int
     n_after_as_of: int
-    predicted_totals: Mapping[int, float]
+    totals: tuple[Total, ...]
 
 
 def score_base(
@@ -114,7 +124,7 @@ def score_base(
         A horizon was not fitted.
     """
     n_prior = n_rows = n_after = 0
-    totals: dict[int, float] = {}
+    sums: dict[int, tuple[float, float]] = {}
     with opened(out, table, {"scored_at": scored_at}) as writer:
         for low, high in blocks(log.starts, BLOCK_ROWS):
             answers = score(bundle, log.customers(low, high), as_of, horizons, interval_level)
@@ -123,10 +133,24 @@ def score_base(
             n_prior += int((~answers.known).sum())
             n_rows += rows.num_rows
             n_after += int(answers.after_as_of.sum())
-            for place, days in enumerate(answers.predictions.horizons):
-                totals[days] = totals.get(days, 0.0) + float(answers.predictions.clv[:, place].sum())
+            for days, clv, variance in _sums(bundle, answers):
+                before = sums.get(days, (0.0, 0.0))
+                sums[days] = (before[0] + clv, before[1] + variance)
             on_customers(high - low)
-    return BatchDone(log.n_customers, n_prior, n_rows, n_after, totals)
+    return BatchDone(log.n_customers, n_prior, n_rows, n_after, _totals(bundle, sums, interval_level))
+
+
+def _sums(bundle: Bundle, answers: Answers) -> Iterator[tuple[int, float, float]]:
+    """(horizon, sum of the values, sum of their own variances) of a block."""
+    predictions = answers.predictions
+    for place, days in enumerate(predictions.horizons):
+        probability, clv = predictions.purchase_probability[:, place], predictions.clv[:, place]
+        yield days, float(clv.sum()), float(bundle.model.part(days).spread.variance(probability, clv).sum())
+
+
+def _totals(bundle: Bundle, sums: Mapping[int, tuple[float, float]], level: float) -> tuple[Total, ...]:
+    bounds = {days: bundle.model.part(days).spread.bounds_of_sum(*both, level) for days, both in sums.items()}
+    return tuple(Total(days, clv, *bounds[days]) for days, (clv, _) in sums.items())
 
 
 def to_table(bundle: Bundle, answers: Answers) -> pa.Table:

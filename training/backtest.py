@@ -21,12 +21,14 @@ from features.orders import OrderLog
 from model.baselines import BgNbdGammaGamma, CarryForward
 from model.predictions import Model, Predictions
 from model.spread import DEFAULT_LEVEL
+from training.bootstrap import Difference, paired_differences
 from training.checks import Figures, checks
 from training.cutoffs import MIN_HISTORY_DAYS
 from training.examples import Snapshots
 from training.fitting import SEED, Progress, fit
+from training.guards import require_blind_features
 from training.labels import Labels, label_window
-from training.metrics import Difference, Scored, evaluate, paired_differences
+from training.metrics import Scored, evaluate
 from training.rivals import ON_REQUEST, Fitted, fit_bgnbd_gamma_gamma, fit_rfm_score, simulated_bounds
 
 CLV: Final = "clv"
@@ -148,6 +150,7 @@ def run_case(
     ours = fit(past, as_of, (horizon_days,), seed=seed, progress=progress, snapshots=known)
     fitted_in = time.perf_counter() - clock
     snapshot = known.at(as_of)
+    require_blind_features(log, snapshot.matrix)
     labels = label_window(log, snapshot.matrix.customers, as_of, horizon_days)
     others = _others(known, past, as_of, horizon_days, rivals)
     models: dict[str, Answered] = {}

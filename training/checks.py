@@ -12,8 +12,9 @@ from features.matrix import FeatureMatrix
 from features.orders import OrderLog
 from model.clv import ClvModel
 from model.predictions import Predictions
+from training.bootstrap import Difference, bootstrapped
 from training.labels import Labels
-from training.metrics import Difference, Scored, bootstrapped
+from training.metrics import Scored
 from training.prior import newcomers
 
 Figures: TypeAlias = Mapping[str, float | None]

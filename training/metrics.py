@@ -7,7 +7,6 @@ made once: no metric here depends on the order of the rows. None stands for unde
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
@@ -18,8 +17,6 @@ from features.arrays import BoolArray, FloatArray
 from model.spread import DEFAULT_LEVEL
 
 N_DECILES: Final = 10
-REPLICATES: Final = 400
-"""Of the bootstrap."""
 
 
 class Ranking:
@@ -255,16 +252,6 @@ METRICS: Final = {
         top20_capture,
     )
 }
-COMPARED: Final = (
-    "spearman",
-    "normalized_gini",
-    "auc",
-    "mae",
-    "level_adjusted_mae",
-    "rmse",
-    "top10_capture",
-)
-"""Metrics whose difference to each baseline is bootstrapped."""
 
 
 def evaluate(s: Scored) -> dict[str, float | None]:
@@ -274,48 +261,4 @@ def evaluate(s: Scored) -> dict[str, float | None]:
         **values,
         "decile_mape": decile_mape(s),
         **interval_metrics(s),
-    }
-
-
-@dataclass(frozen=True)
-class Difference:
-    """An estimate, ours less theirs where two models are compared, with its bootstrap interval."""
-
-    estimate: float
-    lower: float
-    upper: float
-
-
-def paired_differences(ours: Scored, theirs: Scored, *, level: float = 0.95) -> Mapping[str, Difference]:
-    """Bootstrap customers, the same draw for both models, and take percentiles of the difference."""
-
-    def difference(name: str, weights: FloatArray) -> float | None:
-        mine, other = METRICS[name](ours, weights), METRICS[name](theirs, weights)
-        return None if mine is None or other is None else mine - other
-
-    names = [name for name in COMPARED if difference(name, ours.equal_weights) is not None]
-    return _intervals(names, difference, len(ours.actual), level)
-
-
-def bootstrapped(name: str, s: Scored, *, level: float = 0.95) -> Difference | None:
-    """One metric of one model with its bootstrap interval; None where it is undefined."""
-    found = _intervals([name], lambda metric, weights: METRICS[metric](s, weights), len(s.actual), level)
-    return found.get(name)
-
-
-def _intervals(
-    names: Sequence[str], value: Callable[[str, FloatArray], float | None], n: int, level: float
-) -> Mapping[str, Difference]:
-    rng = np.random.default_rng(0)
-    draws: dict[str, list[float]] = {name: [] for name in names}
-    for _ in range(REPLICATES):
-        weights = np.bincount(rng.integers(0, n, n), minlength=n).astype(np.float64)
-        for name in names:
-            if (drawn := value(name, weights)) is not None:
-                draws[name].append(drawn)
-    edges = [(1 - level) / 2, (1 + level) / 2]
-    return {
-        name: Difference(estimate, *map(float, np.quantile(draws[name], edges)))
-        for name in names
-        if draws[name] and (estimate := value(name, np.ones(n))) is not None
     }

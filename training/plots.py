@@ -112,7 +112,7 @@ def decile_bars(case: Case) -> Figure:
 
 def importance(model: ClvModel, horizon_days: int, shown: int = 12) -> Figure:
     """Draw the share of the trees' total gain by input, for churn and for spend."""
-    part = model.parts[model.horizons.index(horizon_days)]
+    part = model.part(horizon_days)
     names = np.array(input_names(model.features))
     figure = Figure(figsize=(9.6, 4.4), layout="constrained")
     for axes, (title, trees) in zip(

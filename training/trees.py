@@ -11,6 +11,7 @@ import lightgbm as lgb
 import numpy as np
 
 from features.arrays import FloatArray, IntArray
+from training.guards import require_whole_customers
 
 N_FOLDS: Final = 3
 
@@ -42,6 +43,7 @@ def grow_with_folds(
     target: FloatArray,
     start: FloatArray | None,
     folds: IntArray,
+    customers: IntArray,
     objective: str,
     names: Sequence[str],
     seed: int,
@@ -52,6 +54,7 @@ def grow_with_folds(
     -------
     (booster, scores less `start`, shape (n,))
     """
+    require_whole_customers(folds, customers)
     scores = np.empty(len(target))
 
     def grown(fold: int) -> lgb.Booster:
