@@ -1,6 +1,6 @@
 """The models of one horizon: churn, orders, spend and value, each trees blended with the buy-till-you-die model.
 
-Calibration and blends use out-of-fold scores, whose folds are cut by customer. The level is still open: `fitting` sets it.
+Calibration and blends use out-of-fold scores, whose folds are cut by customer. The level is left to `fitting`.
 """
 
 from __future__ import annotations
