@@ -272,11 +272,11 @@ def head() -> list[str]:
         "",
         "Written by `benchmarks/accuracy.py`; do not edit. Every model saw only orders before the window, was fitted",
         "on windows that ended before it began, and predicted once. Main tables: positive amounts, one order per",
-        f"customer and day. `clv` is mean ± sd over {len(SEEDS)} seeds; `bias` is predicted total over actual total, less 1;",
+        f"customer and day. `clv` is mean ± sd over {len(SEEDS)} seeds; `bias` is predicted total over actual, less 1;",
         "intervals are meant to hold 80 %; `coverage_worst_decile` is the lowest of the ten tenths by predicted value.",
         f"`{BGNBD_GAMMA_GAMMA}` counts all purchase days in its Gamma-Gamma (stronger than the textbook's, which",
-        "leaves the first day out, as pymc-marketing does); its intervals are simulated. Complete Journey is a grocery panel",
-        f"that its own package calls simulated. {made}; {os.cpu_count()} cores.",
+        "leaves the first day out, as pymc-marketing does); its intervals are simulated. Complete Journey is a grocery",
+        f"panel that its own package calls simulated. {made}; {os.cpu_count()} cores.",
         "",
     ]
 

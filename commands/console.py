@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from training.backtest import Case
     from training.fitting import Progress as FitProgress
 
+FEW_CUSTOMERS: Final = 300
+"""Below, a plain warning: the trees' weight shrinks and every figure is rough."""
 STDERR: Final = Console(stderr=True, highlight=False)
 STDOUT: Final = Console(highlight=False)
 
@@ -34,9 +36,8 @@ _COLUMNS: Final = {
     "mae": ("MAE", "{:.2f}"),
     "rmse": ("RMSE", "{:.2f}"),
     "bias": ("bias", "{:+.0%}"),
-    "top10_capture": ("top 10 %", "{:.1%}"),
-    "coverage": ("in interval", "{:.0%}"),
-    "seconds": ("sec", "{:.1f}"),
+    "top10_capture": ("top10", "{:.1%}"),
+    "coverage": ("covered", "{:.0%}"),
 }
 
 
@@ -96,6 +97,12 @@ def print_cases(cases: Sequence[Case]) -> None:
         STDOUT.print(table)
         if not case.has_signal:
             STDOUT.print("No usable signal: the past of these customers does not tell what they will spend.")
+        if document["n_customers"] < FEW_CUSTOMERS:
+            STDOUT.print(
+                f"Only {document['n_customers']} customers: predictions lean on the buy-till-you-die formulas, and "
+                "figures of this table are uncertain.",
+                soft_wrap=True,
+            )
         for name, values in document["models"].items():
             if values["ci"]:
                 shown = ", ".join(

@@ -16,6 +16,8 @@ _SHOWN = (
     "level_adjusted_mae",
     "rmse",
     "top10_capture",
+    "coverage",
+    "coverage_worst_decile",
 )
 
 
@@ -27,7 +29,8 @@ def model_card(trained: Trained) -> str:
         "# Predicted customer lifetime value",
         "",
         f"Expected net value of each customer within {horizons} days of a moment, from the orders before it: "
-        "purchase probability × expected spend given a purchase (LightGBM, blended with BG/NBD + Gamma-Gamma).",
+        "purchase probability × expected spend given a purchase (LightGBM, blended with modified BG/NBD + "
+        "Gamma-Gamma), with prediction intervals and the date of the next order.",
         "",
         f"- trained on label windows that end by {origin.trained_on}; data fingerprint `{origin.data_fingerprint}`",
         f"- money in {origin.currency}; days and hours in {origin.timezone}",
@@ -37,7 +40,7 @@ def model_card(trained: Trained) -> str:
         "## Held-out windows",
         "",
         "Each was predicted by a model fitted on windows that ended before it began. `bias` is predicted total over "
-        "actual total, less 1.",
+        "actual total, less 1; intervals are meant to hold 80 %.",
         "",
         *[line for case in trained.cases for line in _table(case)],
         "## Promotion gate",

@@ -80,6 +80,44 @@ def test_the_pole_at_a_equal_one_is_no_hole(a: float) -> None:
     assert BgNbd(0.5, 20.0, a, 2.0).expected_purchases(of, 60)[0] == pytest.approx(near, rel=2e-3)
 
 
+def test_the_modified_model_is_what_its_story_says() -> None:
+    """Second route: customers simulated with a chance to leave after every purchase, the first included."""
+    rng, model, h = np.random.default_rng(5), BgNbd(0.8, 30.0, 0.9, 2.0, modified=True), 60.0
+    n = 400_000
+    rate = rng.gamma(model.r, 1 / model.alpha, n)
+    leave = rng.beta(model.a, model.b, n)
+    alive = rng.random(n) >= leave
+    tenure = 100.0
+    gap = rng.exponential(1.0, n) / rate
+    silent = ~(alive & (gap < tenure))  # one purchase at 0, none until the tenure
+    still = alive & silent
+    of = summary([0], [0], [tenure])
+    assert still.sum() / silent.sum() == pytest.approx(model.p_alive(of)[0], abs=0.004)
+    buys = still & (rng.exponential(1.0, n) / rate < h)
+    assert buys.sum() / silent.sum() == pytest.approx(model.purchase_probability(of, h)[0], abs=0.004)
+    counts = np.minimum(rng.poisson(rate * h), rng.geometric(np.clip(leave, 1e-9, 1.0)))
+    expected = (counts * still).sum() / silent.sum()
+    assert expected == pytest.approx(model.expected_purchases(of, h)[0], rel=0.03)
+
+
+def test_the_modified_model_is_recovered_from_its_own_customers() -> None:
+    rng, true = np.random.default_rng(6), BgNbd(0.8, 45.0, 0.9, 3.0, modified=True)
+    n = 20_000
+    rate, leave = rng.gamma(true.r, 1 / true.alpha, n), rng.beta(true.a, true.b, n)
+    tenure = rng.uniform(200, 500, n)
+    x, last, now = np.zeros(n), np.zeros(n), np.zeros(n)
+    active = np.flatnonzero(rng.random(n) >= leave)
+    while len(active):
+        now[active] += rng.exponential(1.0, len(active)) / rate[active]
+        active = active[now[active] < tenure[active]]
+        x[active] += 1
+        last[active] = now[active]
+        active = active[rng.random(len(active)) >= leave[active]]
+    found = fit_bg_nbd(summary(x, last, tenure), modified=True)
+    for name in ("r", "alpha", "a", "b"):
+        assert getattr(found, name) == pytest.approx(getattr(true, name), rel=0.2), name
+
+
 def test_gamma_gamma_shrinks_from_the_population_mean_to_the_own_mean() -> None:
     model = GammaGamma(6.0, 4.0, 15.0)
     population = model.p * model.v / (model.q - 1)
@@ -97,9 +135,10 @@ def test_simulated_truth_is_recovered() -> None:
     np.minimum.at(first, shop.customer, shop.day)
     np.maximum.at(last, shop.customer, shop.day)
     means = np.bincount(shop.customer, shop.amount) / (days + 1)
-    fitted = fit_btyd(Summary(days, np.where(days > 0, last - first, 0.0), 600 - first, means, means))
+    of = Summary(days, np.where(days > 0, last - first, 0.0), 600 - first, means, means)
+    fitted, textbook = fit_btyd(of), fit_bg_nbd(of)
     for name in ("r", "alpha", "a", "b"):
-        assert getattr(fitted.purchases, name) == pytest.approx(getattr(PURCHASES, name), rel=0.15), name
+        assert getattr(textbook, name) == pytest.approx(getattr(PURCHASES, name), rel=0.15), name
     for name in ("p", "q", "v"):
         assert getattr(fitted.value, name) == pytest.approx(getattr(VALUES, name), rel=0.15), name
 

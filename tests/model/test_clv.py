@@ -47,7 +47,9 @@ def predictions_of(model: str, bundle: Bundle, matrix: FeatureMatrix) -> Predict
     known = {
         "clv": bundle.model,
         "carry_forward": CarryForward((30, 90)),
-        "bgnbd_gamma_gamma": BgNbdGammaGamma((30, 90), bundle.model.btyd),
+        "bgnbd_gamma_gamma": BgNbdGammaGamma(
+            (30, 90), replace(bundle.model.btyd.purchases, modified=False), bundle.model.btyd.value
+        ),
     }
     return known[model].predict(matrix)
 
@@ -73,7 +75,7 @@ def test_one_row_at_a_time_gives_the_same_bits(bundle: Bundle, shop: OrderLog) -
     for place in range(0, len(matrix.customers), 37):
         one = replace(matrix, customers=matrix.customers[[place]], values=matrix.values[[place]].copy())
         alone = bundle.model.predict(one)
-        for name in ("purchase_probability", "orders", "clv", "p_alive"):
+        for name in ("purchase_probability", "orders", "clv", "p_alive", "lower", "upper", "next_order_days"):
             assert getattr(alone, name)[0].tobytes() == getattr(whole, name)[place].tobytes(), name
 
 
@@ -83,9 +85,16 @@ def test_a_horizon_that_was_not_fitted_names_the_fitted_ones(bundle: Bundle, sho
         found.place(365)
 
 
-def test_p_alive_is_null_for_one_purchase_day(bundle: Bundle, shop: OrderLog) -> None:
+def test_p_alive_is_known_for_one_purchase_day_too_and_falls_with_silence(bundle: Bundle, shop: OrderLog) -> None:
     matrix = feature_matrix(shop, shop.complete_until)
-    found = bundle.model.predict(matrix).p_alive
+    found, once = bundle.model.predict(matrix).p_alive, matrix.column("purchase_days") == 1
+    assert ((found > 0) & (found < 1)).all()
+    assert np.corrcoef(found[once], matrix.column("recency_days")[once])[0, 1] < -0.9
+
+
+def test_textbook_p_alive_is_null_where_bg_nbd_can_only_say_one(bundle: Bundle, shop: OrderLog) -> None:
+    matrix = feature_matrix(shop, shop.complete_until)
+    found = predictions_of("bgnbd_gamma_gamma", bundle, matrix).p_alive
     assert (np.isnan(found) == (matrix.column("purchase_days") == 1)).all()
 
 

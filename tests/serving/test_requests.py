@@ -60,8 +60,8 @@ def test_horizons_are_answered_as_asked_and_agree_with_all_of_them(bundle: Bundl
 def test_one_order_has_nulls_with_reasons(bundle: Bundle) -> None:
     found = ask(bundle, customer(orders=ORDERS[:1]))[0]
     assert found["average_days_between_orders"] is None
-    assert found["p_alive"] is None
-    assert found["null_reasons"] == {"average_days_between_orders": "one_order", "p_alive": "one_purchase_day"}
+    assert 0 < found["p_alive"] < 1
+    assert found["null_reasons"] == {"average_days_between_orders": "one_order"}
 
 
 @pytest.mark.parametrize(
@@ -178,9 +178,27 @@ def test_another_currency_is_an_error_in_its_place(bundle: Bundle) -> None:
     assert second["basis"] == third["basis"] == "model"
 
 
-def test_two_orders_on_one_day_say_why_p_alive_is_null(bundle: Bundle) -> None:
+def test_two_orders_on_one_day_have_no_nulls(bundle: Bundle) -> None:
     found = ask(bundle, customer(orders=[ORDERS[0], ORDERS[0]]))[0]
-    assert found["null_reasons"] == {"p_alive": "one_purchase_day"}
+    assert found["null_reasons"] == {}
+
+
+def test_an_interval_widens_with_its_level_and_holds_the_expectation(bundle: Bundle) -> None:
+    narrow, wide = (ask(bundle, customer(), interval_level=level)[0]["predictions"] for level in (0.5, 0.95))
+    for inner, outer in zip(narrow, wide, strict=True):
+        assert outer["predicted_clv_lower"] <= inner["predicted_clv_lower"] <= inner["predicted_clv"]
+        assert inner["predicted_clv"] <= inner["predicted_clv_upper"] <= outer["predicted_clv_upper"]
+        assert (inner["interval_level"], outer["interval_level"]) == (0.5, 0.95)
+    with pytest.raises(RequestError, match="unusable fields"):
+        ask(bundle, customer(), interval_level=1.0)
+
+
+def test_the_next_order_is_never_expected_in_the_past(bundle: Bundle) -> None:
+    found = ask(bundle, customer(), as_of="2024-03-01")[0]
+    dates = [found[f"expected_date_of_next_order{part}"] for part in ("_window_start", "", "_window_end")]
+    assert dates == sorted(dates)
+    assert dates[0] >= "2024-03-01"
+    assert dates[-1] <= "2024-05-30"
 
 
 def test_an_empty_call_has_an_empty_answer(bundle: Bundle) -> None:

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 
-from training.metrics import METRICS, Scored, auc, capture, decile_mape, deciles, evaluate, paired_differences
+from training.bootstrap import bootstrapped, paired_differences
+from training.metrics import METRICS, Scored, auc, capture, decile_mape, deciles, evaluate, interval_metrics
 
 
 def scored(actual: list[float], clv: list[float], probability: list[float] | None = None) -> Scored:
     y = np.array(actual, dtype=np.float64)
-    return Scored(y, y > 0, np.array(clv, dtype=np.float64), np.array(probability or clv, dtype=np.float64))
+    none = np.full(len(y), np.nan)
+    return Scored(y, y > 0, np.array(clv, dtype=float), np.array(probability or clv, dtype=float), none, none)
 
 
 def sample(n: int = 500, seed: int = 0) -> Scored:
     rng = np.random.default_rng(seed)
     y = np.where(rng.random(n) < 0.6, 0.0, rng.gamma(1.0, 20.0, n))
     clv = np.round(np.maximum(y * 0.3 + rng.normal(5, 4, n), 0))
-    return Scored(y, y > 0, clv, np.round(rng.random(n) * 0.5 + (y > 0) * 0.2, 1))
+    none = np.full(n, np.nan)
+    return Scored(y, y > 0, clv, np.round(rng.random(n) * 0.5 + (y > 0) * 0.2, 1), none, none)
 
 
 def value(name: str, s: Scored) -> float:
@@ -45,7 +50,8 @@ def test_gini_of_a_perfect_a_reversed_and_a_constant_order() -> None:
 def test_no_metric_depends_on_the_order_of_the_rows() -> None:
     s = sample()
     order = np.random.default_rng(1).permutation(len(s.actual))
-    again = Scored(s.actual[order], s.purchased[order], s.clv[order], s.probability[order])
+    none = np.full(len(order), np.nan)
+    again = Scored(s.actual[order], s.purchased[order], s.clv[order], s.probability[order], none, none)
     for name, found in evaluate(s).items():
         assert found == pytest.approx(evaluate(again)[name]), name
 
@@ -53,7 +59,8 @@ def test_no_metric_depends_on_the_order_of_the_rows() -> None:
 def test_weights_are_repetitions() -> None:
     s, weights = sample(60), np.random.default_rng(2).integers(0, 4, 60)
     rows = np.repeat(np.arange(60), weights)
-    repeated = Scored(s.actual[rows], s.purchased[rows], s.clv[rows], s.probability[rows])
+    none = np.full(len(rows), np.nan)
+    repeated = Scored(s.actual[rows], s.purchased[rows], s.clv[rows], s.probability[rows], none, none)
     for name, metric in METRICS.items():
         assert metric(s, weights.astype(float)) == pytest.approx(value(name, repeated)), name
 
@@ -97,9 +104,41 @@ def test_deciles_are_equal_groups_and_empty_ones_are_not_divided_by() -> None:
 def test_a_model_does_not_differ_from_itself_and_does_from_a_worse_one() -> None:
     s = sample()
     noise = np.random.default_rng(3).normal(0, 30, len(s.clv))
-    worse = Scored(s.actual, s.purchased, s.clv + noise, s.probability)
-    assert all(d.estimate == d.lower == d.upper == 0 for d in paired_differences(s, s, replicates=20).values())
-    better = paired_differences(s, worse, replicates=200)
+    worse = replace(s, clv=s.clv + noise)
+    assert all(d.estimate == d.lower == d.upper == 0 for d in paired_differences(s, s).values())
+    better = paired_differences(s, worse)
     assert better["spearman"].lower > 0
     assert better["rmse"].upper < 0
     assert better["spearman"].lower < better["spearman"].estimate < better["spearman"].upper
+
+
+def test_interval_metrics_by_hand() -> None:
+    s = scored([0.0, 4.0, 10.0, 30.0], [1.0, 2.0, 8.0, 9.0])
+    s = replace(s, lower=np.array([0.0, 0.0, 5.0, 5.0]), upper=np.array([1.0, 3.0, 12.0, 20.0]), level=0.8)
+    found = interval_metrics(s)
+    assert found["coverage"] == 0.5
+    assert found["interval_width"] == (1 + 3 + 7 + 15) / 4
+    assert found["interval_score"] == pytest.approx(26 / 4 + (1.0 + 10.0) * 10 / 4)
+    assert found["coverage_top_decile"] == found["coverage_worst_decile"] == 0.0
+    assert set(interval_metrics(sample()).values()) == {None}
+
+
+def test_coverage_shares_out_ties() -> None:
+    s = scored([0.0, 9.0] * 50, [1.0] * 100)
+    s = replace(s, lower=np.zeros(100), upper=np.full(100, 5.0))
+    assert interval_metrics(s)["coverage_worst_decile"] == 0.5
+
+
+def test_a_model_without_probabilities_has_no_auc() -> None:
+    s = replace(sample(), probability=np.full(500, np.nan))
+    assert evaluate(s)["auc"] is evaluate(s)["brier"] is None
+
+
+def test_a_metric_of_noise_reaches_zero() -> None:
+    s = sample()
+    noise = replace(s, clv=np.random.default_rng(9).random(len(s.clv)))
+    found, ours = bootstrapped("spearman", noise), bootstrapped("spearman", s)
+    assert found is not None
+    assert ours is not None
+    assert found.lower < 0 < found.upper
+    assert ours.lower > 0.3
