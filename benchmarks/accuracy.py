@@ -44,7 +44,6 @@ from training.fingerprint import git_commit
 from training.labels import label_window
 from training.metrics import Scored, evaluate
 from training.rivals import ON_REQUEST
-from training.train import train
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "accuracy.md"
@@ -164,9 +163,9 @@ def peer(log: OrderLog, window: Window, how: str) -> tuple[Metrics, dict[str, An
 
 
 def training_whole(log: OrderLog, window: Window) -> dict[str, float]:
-    """One training as `clv train` does it: features, baselines, models, intervals, evaluation on a held-out window."""
+    """One training, everything included: features, baselines, models, intervals, evaluation on the held-out window."""
     clock, cpu = time.perf_counter(), time.process_time()
-    train(log, parse_instant(window.as_of), [window.horizon_days], "UTC")
+    run_case(log, parse_instant(window.as_of), window.horizon_days)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024.0
     return {"seconds": time.perf_counter() - clock, "cpu": time.process_time() - cpu, "peak_mb": peak}
 
