@@ -22,6 +22,10 @@ def backtest(
         list[str] | None,
         typer.Option(help="Show this model beside the baselines, too: lightgbm_tweedie or pareto_nbd."),
     ] = None,
+    margin: Annotated[
+        float, typer.Option(help="Share of value that is margin, for the profit in --format json.")
+    ] = 1.0,
+    contact_cost: Annotated[float, typer.Option(help="Money that one contact costs, likewise.")] = 0.0,
     format_: Format = "table",
     predictions: Annotated[
         str | None,
@@ -49,7 +53,7 @@ def backtest(
 
         write_csv(pa.table(predictions_table(cases)), predictions)
     if as_json:
-        print_json({"cutoffs": [case.document() for case in cases]})
+        print_json({"cutoffs": [case.document(margin, contact_cost) for case in cases]})
     else:
         print_cases(cases)
 

@@ -28,7 +28,7 @@ from training.examples import Snapshots
 from training.fitting import SEED, Progress, fit
 from training.guards import require_blind_features
 from training.labels import Labels, label_window
-from training.metrics import Scored, evaluate
+from training.metrics import Scored, evaluate, profit
 from training.rivals import ON_REQUEST, Fitted, fit_bgnbd_gamma_gamma, fit_rfm_score, simulated_bounds
 
 CLV: Final = "clv"
@@ -79,8 +79,15 @@ class Case:
         lower = self.checks["signal"]["lower"]
         return lower is not None and lower > 0.0
 
-    def document(self) -> dict[str, Any]:
-        """Return the case as DESIGN's JSON: undefined values are null, every key is present."""
+    def document(self, margin: float = 1.0, contact_cost: float = 0.0) -> dict[str, Any]:
+        """Return the case as a JSON document: undefined values are null, every key is present.
+
+        `margin` (share of value) and `contact_cost` (money) turn the value at the top 10 and 20 % into profit.
+        """
+
+        def profits(scored: Scored) -> dict[str, float | None]:
+            return {f"top{k}_profit": profit(scored, k / 100, margin, contact_cost) for k in (10, 20)}
+
         return {
             "as_of": isoformat(self.as_of),
             "horizon_days": self.horizon_days,
@@ -90,7 +97,8 @@ class Case:
             "usable_signal": self.has_signal,
             "checks": {name: dict(figures) for name, figures in self.checks.items()},
             "models": {
-                name: {**a.metrics, "seconds": a.seconds, "ci": self._ci(name)} for name, a in self.models.items()
+                name: {**a.metrics, **profits(a.scored), "seconds": a.seconds, "ci": self._ci(name)}
+                for name, a in self.models.items()
             },
         }
 

@@ -177,6 +177,14 @@ def top20_capture(s: Scored, weights: FloatArray) -> float | None:
     return capture(s, weights, 0.20)
 
 
+def profit(s: Scored, share: float, margin: float, contact_cost: float) -> float | None:
+    """Money left of a campaign to the top share by prediction: margin × their actual value - cost of each contact."""
+    held = capture(s, s.equal_weights, share)
+    if held is None:
+        return None
+    return float(margin * held * s.actual.sum() - contact_cost * share * len(s.actual))
+
+
 @dataclass(frozen=True)
 class Decile:
     """One tenth of the customers by predicted value, 1 the lowest."""

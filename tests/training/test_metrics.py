@@ -10,7 +10,7 @@ from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 
 from training.bootstrap import bootstrapped, paired_differences
-from training.metrics import METRICS, Scored, auc, capture, decile_mape, deciles, evaluate, interval_metrics
+from training.metrics import METRICS, Scored, auc, capture, decile_mape, deciles, evaluate, interval_metrics, profit
 
 
 def scored(actual: list[float], clv: list[float], probability: list[float] | None = None) -> Scored:
@@ -142,3 +142,10 @@ def test_a_metric_of_noise_reaches_zero() -> None:
     assert ours is not None
     assert found.lower < 0 < found.upper
     assert ours.lower > 0.3
+
+
+def test_profit_at_the_top_is_margin_on_what_they_spend_less_what_reaching_them_costs() -> None:
+    s = scored([0.0] * 8 + [50.0, 100.0], [float(place) for place in range(10)])
+    assert profit(s, 0.1, margin=0.3, contact_cost=2.0) == pytest.approx(0.3 * 100 - 2.0)
+    assert profit(s, 0.2, margin=0.3, contact_cost=2.0) == pytest.approx(0.3 * 150 - 4.0)
+    assert profit(scored([0.0], [1.0]), 0.1, 1.0, 0.0) is None
