@@ -25,6 +25,7 @@ from features.options import zone_named
 from model.btyd import BgNbd, Btyd, GammaGamma
 from model.clv import Blend, ClvModel, HorizonModel, NextOrder, Part, Prior
 from model.spread import Spread
+from model.standing import Standing
 
 FORMAT: Final = 2
 MANIFEST: Final = "manifest.json"
@@ -146,6 +147,11 @@ def _manifest(model: ClvModel, provenance: Provenance, hashes: dict[str, str]) -
             "orders": model.prior.orders.tolist(),
             "clv": model.prior.clv.tolist(),
         },
+        "standing": {
+            "quantiles": model.standing.quantiles.tolist(),
+            "edges": model.standing.edges.tolist(),
+            "usual_gap_days": model.standing.usual_gap_days,
+        },
         "next_order": {"window": model.next_order.window, "spread": _spread(model.next_order.spread)},
         "files": hashes,
     }
@@ -211,4 +217,9 @@ def _model(folder: Path, manifest: dict[str, Any]) -> ClvModel:
             manifest["next_order"]["window"],
         ),
         prior=Prior(**prior),
+        standing=Standing(
+            np.array(manifest["standing"]["quantiles"]),
+            np.array(manifest["standing"]["edges"]),
+            manifest["standing"]["usual_gap_days"],
+        ),
     )

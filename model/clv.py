@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import lightgbm as lgb
 import numpy as np
@@ -14,6 +15,7 @@ from features.matrix import FeatureMatrix
 from model.btyd import Btyd, Summary, summarise
 from model.predictions import Predictions, joined
 from model.spread import DEFAULT_LEVEL, Spread
+from model.standing import Standing
 
 BTYD_INPUTS = (
     "btyd_probability",
@@ -25,6 +27,9 @@ BTYD_INPUTS = (
     "btyd_spend_if_any",
 )
 """Quantities of the buy-till-you-die model that the trees see beside the catalogue's features."""
+
+
+PREFERRED_HORIZON: Final = 90
 
 
 @dataclass(frozen=True)
@@ -162,6 +167,11 @@ def btyd_scores(btyd: Btyd, of: Summary, horizon_days: int) -> BtydScores:
     )
 
 
+def primary_horizon(horizons: Sequence[int]) -> int:
+    """90 days, or the horizon next to it, the shorter of two as near."""
+    return min(horizons, key=lambda days: (abs(days - PREFERRED_HORIZON), days))
+
+
 def input_names(features: Sequence[str]) -> list[str]:
     """Names of the trees' columns."""
     return [*features, *BTYD_INPUTS]
@@ -183,6 +193,8 @@ class ClvModel:
         When customers return, of the longest horizon.
     prior
         The answer for customers without an order.
+    standing
+        Percentiles and RFM edges of the base as of the training.
     """
 
     features: tuple[str, ...]
@@ -190,11 +202,17 @@ class ClvModel:
     parts: tuple[HorizonModel, ...]
     next_order: NextOrder
     prior: Prior
+    standing: Standing
 
     @property
     def horizons(self) -> tuple[int, ...]:
         """Fitted horizons in days, ascending."""
         return tuple(part.horizon_days for part in self.parts)
+
+    @property
+    def primary_horizon(self) -> int:
+        """Horizon that tiers speak of: 90 days, or the fitted one next to it."""
+        return primary_horizon(self.horizons)
 
     def part(self, horizon_days: int) -> HorizonModel:
         """Models of a fitted horizon."""

@@ -45,6 +45,10 @@ SCHEMA: Final = pa.schema(
         ("expected_date_of_next_order_window_start", _TEXT),
         ("expected_date_of_next_order", _TEXT),
         ("expected_date_of_next_order_window_end", _TEXT),
+        ("percentile", _NUMBER),
+        ("value_tier", _TEXT),
+        ("lifecycle_status", _TEXT),
+        ("rfm_score", _TEXT),
         ("purchase_probability", _NUMBER),
         ("churn_probability", _NUMBER),
         ("predicted_number_of_orders", _NUMBER),
@@ -54,6 +58,7 @@ SCHEMA: Final = pa.schema(
         ("predicted_clv_upper", _NUMBER),
         ("interval_level", _NUMBER),
         ("total_clv", _NUMBER),
+        ("flags", _TEXT),
         ("null_reasons", _TEXT),
         ("model_name", _TEXT),
         ("model_version", _TEXT),
@@ -158,6 +163,7 @@ def to_table(bundle: Bundle, answers: Answers) -> pa.Table:
     n_customers, n_horizons = answers.log.n_customers, len(answers.predictions.horizons)
     about = {f"model_{key}": value for key, value in identity(bundle).items()}
     shared = {**customer_columns(bundle, answers), **about}
+    shared["flags"] = np.array([json.dumps(flags) for flags in answers.place.flags], dtype=object)
     shared["null_reasons"] = np.array([json.dumps(r, sort_keys=True) for r in answers.null_reasons()], dtype=object)
     parts = [_arrow({**shared, **horizon_columns(answers, place)}, n_customers) for place in range(n_horizons)]
     side_by_side = np.arange(n_customers * n_horizons).reshape(n_horizons, n_customers).T.ravel()

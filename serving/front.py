@@ -243,6 +243,8 @@ class Front:
         shown = {
             **identity(bundle),
             "horizons": list(bundle.model.horizons),
+            "primary_horizon_days": bundle.model.primary_horizon,
+            "tier_cut_points": list(bundle.model.standing.cut_points),
             "currency": origin.currency,
             "timezone": origin.timezone,
             "features": list(bundle.model.features),

@@ -182,11 +182,11 @@ def _score(
     everyone = _with_missing(done, len(customers))
     answers = score(bundle, everyone, as_of, request.horizon_days, request.interval_level)
     rejected = _rejected_by_customer(customers, done)
-    flags = [] if request.history_complete_since is None else ["history_cut"]
+    cut = [] if request.history_complete_since is None else ["history_cut"]
     found = records(bundle, answers)
     for place, (record, customer) in enumerate(zip(found, customers, strict=True)):
         record["customer_id"] = customer.customer_id
-        record["flags"] = flags
+        record["flags"] = [*record["flags"], *cut]
         record["rejected_orders"] = rejected.get(place, {})
         record["orders_after_as_of"] = int(answers.after_as_of[place])
     return found

@@ -7,7 +7,7 @@ mistake cannot silently drop a column.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
@@ -156,6 +156,15 @@ class CustomerPrediction(Given):
         str | None, Field(description="Median, given that the customer orders within the longest horizon.")
     ]
     expected_date_of_next_order_window_end: str | None
+    percentile: Annotated[
+        float,
+        Field(
+            ge=0, le=100, description="Share of the training's base with a lower CLV in the primary horizon, percent."
+        ),
+    ]
+    value_tier: Literal["bottom", "middle", "top"]
+    lifecycle_status: Literal["prospect", "new", "active", "loyal", "at_risk", "lapsed", "reactivated"]
+    rfm_score: Annotated[str | None, Field(pattern="^[1-5]{3}$")]
     predictions: list[HorizonPrediction]
     null_reasons: dict[str, str]
     flags: list[str]
@@ -190,6 +199,10 @@ class ModelInfo(ModelIdentity):
     """The model that is loaded."""
 
     horizons: list[int]
+    primary_horizon_days: Annotated[int, Field(description="The horizon that percentile and value_tier speak of.")]
+    tier_cut_points: Annotated[
+        list[float], Field(description="Predicted CLV at which the middle and the top tier begin, money.")
+    ]
     currency: str
     timezone: str
     features: list[str]

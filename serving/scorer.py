@@ -13,11 +13,14 @@ from features.columns import UNKNOWN_CURRENCY
 from features.errors import OrdersError
 from features.history import Events, before
 from features.instants import DAY_US, isoformat, local_us
-from features.matrix import feature_matrix
+from features.matrix import FeatureMatrix, feature_matrix
 from features.orders import OrderLog
 from model.bundle import Bundle
+from model.clv import ClvModel
 from model.predictions import Predictions
 from model.spread import DEFAULT_LEVEL
+from model.standing import rfm_scores
+from serving import lifecycle
 
 _FACTS: Final = {
     "historic_clv": "historic_clv",
@@ -48,6 +51,27 @@ _REASONS: Final = {"predicted_average_order_value": NOTHING_EXPECTED}
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where customers stand, n customers.
+
+    Attributes
+    ----------
+    percentile
+        Of predicted CLV within the primary horizon, in the base that the model was trained on, shape (n,).
+    value_tier, lifecycle_status, rfm_score
+        Texts, shape (n,) each; `rfm_score` is null without an order.
+    flags
+        Per customer, what to know before trusting a number.
+    """
+
+    percentile: FloatArray
+    value_tier: ObjectArray
+    lifecycle_status: ObjectArray
+    rfm_score: ObjectArray
+    flags: list[list[str]]
+
+
+@dataclass(frozen=True)
 class Answers:
     """Answers for all customers of a log, in the log's order; n customers, K horizons.
 
@@ -57,6 +81,8 @@ class Answers:
         Whether the customer had an order before `as_of` (basis `model`, else `prior`), shape (n,).
     facts
         By answer field, NaN is null, shape (n,) each.
+    place
+        Where the customers stand, in the base and in their relation.
     predictions
         For the horizons that were asked, shape (n, K) each.
     interval_level
@@ -69,6 +95,7 @@ class Answers:
     as_of: int
     known: BoolArray
     facts: dict[str, FloatArray]
+    place: Place
     predictions: Predictions
     interval_level: float
     after_as_of: FloatArray
@@ -80,7 +107,7 @@ class Answers:
         nulls: dict[str, AnyArray] = {field: np.asarray(np.isnan(column)) for field, column in self.facts.items()}
         nulls["p_alive"] = np.asarray(np.isnan(self.predictions.p_alive))
         nulls["predicted_average_order_value"] = np.asarray(valueless)
-        nulls |= dict.fromkeys((*NEXT_ORDER, *BOUNDS), unordered)
+        nulls |= dict.fromkeys((*NEXT_ORDER, *BOUNDS, "rfm_score"), unordered)
         patterns = sum(mask.astype(np.int64) << place for place, mask in enumerate(nulls.values())) * 2 + unordered
         known: dict[int, dict[str, str]] = {}
         return [known.setdefault(code, _reasons(code, list(nulls))) for code in np.asarray(patterns).tolist()]
@@ -120,7 +147,7 @@ def score(
     model = bundle.model
     _require_currency(bundle, log)
     log = replace(log, zone=bundle.provenance.zone)  # days and hours are cut as they were for training
-    wanted = tuple(dict.fromkeys([*model.features, *_FACTS.values(), *_BTYD_FEATURES]))
+    wanted = tuple(dict.fromkeys([*model.features, *_FACTS.values(), *_BTYD_FEATURES, *lifecycle.NEEDED]))
     matrix = feature_matrix(log, as_of, wanted)
     known = np.zeros(log.n_customers, dtype=np.bool_)
     known[matrix.customers] = True
@@ -137,15 +164,28 @@ def score(
         if len(matrix.customers)
         else model.prior.predictions(model.horizons, 0)
     )
+    everyone = _with_prior(bundle, answers, known)
     return Answers(
         log=log,
         as_of=as_of,
         known=known,
         facts=facts,
-        predictions=_chosen(_with_prior(bundle, answers, known), horizons),
+        place=_place(model, matrix, everyone, known),
+        predictions=_chosen(everyone, horizons),
         interval_level=interval_level,
         after_as_of=(np.diff(log.starts) - np.diff(past.starts)).astype(np.float64),
     )
+
+
+def _place(model: ClvModel, matrix: FeatureMatrix, answers: Predictions, known: BoolArray) -> Place:
+    clv = np.ascontiguousarray(answers.clv[:, answers.place(model.primary_horizon)])
+    statuses = np.full(len(known), lifecycle.PROSPECT, dtype=object)
+    statuses[known] = lifecycle.status(matrix, model.standing.usual_gap_days)
+    rfm = np.full(len(known), None, dtype=object)
+    rfm[known] = ["".join(map(str, row)) for row in rfm_scores(matrix, model.standing.edges).tolist()]
+    flagged = iter(lifecycle.flags(matrix))
+    flags = [next(flagged) if one else [] for one in known.tolist()]
+    return Place(model.standing.percentile(clv), model.standing.tier(clv), statuses, rfm, flags)
 
 
 def _require_currency(bundle: Bundle, log: OrderLog) -> None:
@@ -201,6 +241,10 @@ def customer_columns(bundle: Bundle, answers: Answers) -> dict[str, Any]:
         **answers.facts,
         "p_alive": answers.predictions.p_alive,
         **{field: _dates(answers, place) for place, field in enumerate(NEXT_ORDER)},
+        "percentile": answers.place.percentile,
+        "value_tier": answers.place.value_tier,
+        "lifecycle_status": answers.place.lifecycle_status,
+        "rfm_score": answers.place.rfm_score,
     }
 
 
@@ -251,10 +295,13 @@ def records(bundle: Bundle, answers: Answers) -> list[dict[str, Any]]:
         {
             **fact,
             "predictions": list(predictions),
+            "flags": flags,
             "null_reasons": reasons,
             "model": model,
         }
-        for fact, predictions, reasons in zip(facts, horizons, answers.null_reasons(), strict=True)
+        for fact, predictions, flags, reasons in zip(
+            facts, horizons, answers.place.flags, answers.null_reasons(), strict=True
+        )
     ]
 
 

@@ -23,6 +23,7 @@ from features.matrix import FeatureMatrix
 from features.orders import OrderLog
 from model.btyd import summarise
 from model.clv import ClvModel, HorizonModel, Part, btyd_scores, input_names
+from model.standing import Standing, measure, rfm_edges
 from training.cutoffs import training_cutoffs
 from training.examples import Snapshot, Snapshots, training_examples
 from training.guards import require_embargo
@@ -95,7 +96,11 @@ def _fit(
         grown = fit_horizon(examples, input_names(features), horizon, seed, level.value.sd)
         parts.append(set_level(grown, now, features, level))
     returns = fit_next_order(examples.rows(examples.n_orders > 0), input_names(features), seed)
-    return ClvModel(features, now.btyd, tuple(parts), returns, fit_prior(past, as_of, horizons))
+    nowhere = Standing(np.zeros(101), rfm_edges(now.matrix), 1.0)
+    model = ClvModel(features, now.btyd, tuple(parts), returns, fit_prior(past, as_of, horizons), nowhere)
+    answers = model.predict(now.matrix)
+    primary = np.ascontiguousarray(answers.clv[:, answers.place(model.primary_horizon)])
+    return replace(model, standing=measure(now.matrix, primary))
 
 
 def informative(matrix: FeatureMatrix) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 import lightgbm as lgb
 import numpy as np
@@ -21,13 +21,13 @@ from features.orders import OrderLog
 from model.baselines import BgNbdGammaGamma
 from model.btyd import GammaGamma, summarise
 from model.predictions import Model, Predictions, joined
+from model.standing import N_SCORES, rfm_edges, rfm_scores
 from training.btyd import fit_bg_nbd, fit_gamma_gamma
 from training.cutoffs import training_cutoffs
 from training.examples import Snapshots, training_examples
 from training.labels import label_window
 from training.pareto_nbd import ParetoNbd, fit_pareto_nbd
 
-N_SCORES: Final = 5
 _DRAWS: Final = 200
 _BLOCK: Final = 5_000
 
@@ -52,27 +52,17 @@ class RfmScore:
 
     def predict(self, matrix: FeatureMatrix) -> Predictions:
         """Answer for every row of the matrix."""
-        of = scores(matrix, self.edges).sum(axis=1)
+        of = rfm_scores(matrix, self.edges).sum(axis=1)
         probability, orders, clv = (column[of][:, None] for column in (self.probability, self.orders, self.clv))
         return joined(self.horizons, probability, orders, clv, np.full(len(of), np.nan))
-
-
-def _rfm(matrix: FeatureMatrix) -> FloatArray:
-    return np.stack([-matrix.column("recency_days"), matrix.column("frequency"), matrix.column("monetary")])
-
-
-def scores(matrix: FeatureMatrix, edges: FloatArray) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """1 (worst) to 5 (best) for recency, frequency and monetary value, shape (n, 3)."""
-    pairs = zip(edges, _rfm(matrix), strict=True)
-    return np.stack([1 + np.searchsorted(edge, values, side="left") for edge, values in pairs], axis=1)
 
 
 def fit_rfm_score(snapshots: Snapshots, log: OrderLog, as_of: int, horizon_days: int) -> RfmScore:
     """Quintiles and means as of the last moment whose window has matured by `as_of`."""
     matrix = snapshots.at(as_of - horizon_days * DAY_US).matrix
-    edges = np.quantile(_rfm(matrix), np.arange(1, N_SCORES) / N_SCORES, axis=1).T
+    edges = rfm_edges(matrix)
     labels = label_window(log, matrix.customers, matrix.as_of, horizon_days)
-    of = scores(matrix, edges).sum(axis=1)
+    of = rfm_scores(matrix, edges).sum(axis=1)
 
     def mean_of(values: FloatArray) -> FloatArray:
         """Mean by sum of scores; a sum that nobody had takes the mean of all."""

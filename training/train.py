@@ -18,8 +18,6 @@ from training.fingerprint import data_fingerprint
 from training.fitting import SEED, Progress, fit
 from training.gate import Verdict, gate
 
-PREFERRED_HORIZON = 90
-
 
 @dataclass(frozen=True)
 class Trained:
@@ -41,13 +39,8 @@ class Trained:
     @property
     def primary(self) -> Case:
         """The case that tiers and the gate speak of: 90 days, or the fitted horizon next to it."""
-        return min(
-            self.cases,
-            key=lambda case: (
-                abs(case.horizon_days - PREFERRED_HORIZON),
-                case.horizon_days,
-            ),
-        )
+        days = self.model.primary_horizon
+        return next(case for case in self.cases if case.horizon_days == days)
 
     @property
     def verdicts(self) -> list[Verdict]:

@@ -8,10 +8,11 @@ import pytest
 from features.instants import DAY_US, parse_instant
 from features.matrix import feature_matrix
 from features.orders import OrderLog
+from model.standing import rfm_scores
 from training.backtest import Case, run_case
 from training.examples import Snapshots
 from training.gate import gate
-from training.rivals import ON_REQUEST, fit_rfm_score, scores
+from training.rivals import ON_REQUEST, fit_rfm_score
 from training.simulation import SHOPS
 
 START = parse_instant("2023-01-01")
@@ -34,7 +35,7 @@ def test_rfm_scores_run_from_one_to_five_and_cells_bring_what_they_brought(shop:
     as_of = shop.complete_until
     known = Snapshots(shop)
     fitted = fit_rfm_score(known, shop, as_of, 60)
-    found = scores(known.at(as_of).matrix, fitted.edges)
+    found = rfm_scores(known.at(as_of).matrix, fitted.edges)
     assert found.min() >= 1
     assert found.max() <= 5
     matrix = known.at(as_of).matrix

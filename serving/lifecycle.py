@@ -1,0 +1,79 @@
+"""Lifecycle and flags: where the relation stands, from the customer's own orders and rhythm alone.
+
+Everything follows from orders and the day, nothing from stored states: between two orders a customer only moves from
+active towards lapsed, so no status flickers; a customer who came back after a long silence stays `reactivated` until
+the next order.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from features.arrays import FloatArray, ObjectArray
+from features.matrix import FeatureMatrix
+
+PROSPECT: Final = "prospect"
+STATUSES: Final = (PROSPECT, "new", "active", "loyal", "at_risk", "lapsed", "reactivated")
+AT_RISK_GAPS: Final = 2.0
+"""Silence, in units of the own usual gap, from which a customer is at risk."""
+LAPSED_GAPS: Final = 4.0
+LOYAL_ORDERS: Final = 3
+OUTLIER_TIMES: Final = 10.0
+NEEDED: Final = (
+    "frequency",
+    "recency_days",
+    "gap_mean_days",
+    "gap_last_days",
+    "gap_max_days",
+    "spend_max",
+    "spend_median",
+)
+"""Features that the rules read."""
+
+
+def own_gap_days(frequency: FloatArray, gap_mean_days: FloatArray, usual_gap_days: float) -> FloatArray:
+    """Usual gap of each customer, days, shape (n,): the mean of the own gaps and one usual gap of the shop."""
+    n_gaps = np.maximum(frequency - 1.0, 0.0)
+    return (np.nan_to_num(gap_mean_days) * n_gaps + usual_gap_days) / (n_gaps + 1.0)
+
+
+def status(matrix: FeatureMatrix, usual_gap_days: float) -> ObjectArray:
+    """Exactly one of `STATUSES` for each customer with an order, shape (n,).
+
+    new: one order · active: silent for less than twice the own usual gap · loyal: active, three orders or more, at
+    least as often as usual in the shop · at_risk and lapsed: silent for two and four own gaps · reactivated: the last
+    order ended a silence of four gaps.
+    """
+    n_orders, mean, last = (matrix.column(name) for name in ("frequency", "gap_mean_days", "gap_last_days"))
+    gap = own_gap_days(n_orders, mean, usual_gap_days)
+    silence = matrix.column("recency_days") / gap
+    earlier = (np.nan_to_num(mean) * (n_orders - 1.0) - np.nan_to_num(last)) / np.maximum(n_orders - 2.0, 1.0)
+    before = own_gap_days(n_orders - 1.0, earlier, usual_gap_days)
+    rules = [
+        (silence >= LAPSED_GAPS, "lapsed"),
+        (silence >= AT_RISK_GAPS, "at_risk"),
+        (n_orders == 1, "new"),
+        (last >= LAPSED_GAPS * before, "reactivated"),
+        ((n_orders >= LOYAL_ORDERS) & (gap <= usual_gap_days), "loyal"),
+    ]
+    return np.select([holds for holds, _ in rules], [name for _, name in rules], "active").astype(object)
+
+
+def flags(matrix: FeatureMatrix) -> list[list[str]]:
+    """What to know before trusting a number, per customer with an order.
+
+    single_order · long_gap: silent for longer than ever before (three orders or more) · amount_outlier: one order of
+    ten times the median.
+    """
+    n_orders = matrix.column("frequency")
+    found = {
+        "single_order": n_orders == 1,
+        "long_gap": (n_orders >= LOYAL_ORDERS) & (matrix.column("recency_days") > matrix.column("gap_max_days")),
+        "amount_outlier": (n_orders >= LOYAL_ORDERS)
+        & (matrix.column("spend_max") > OUTLIER_TIMES * matrix.column("spend_median")),
+    }
+    return [
+        [name for name, holds in zip(found, row, strict=True) if holds] for row in zip(*found.values(), strict=True)
+    ]
