@@ -127,7 +127,7 @@ def ziln(log: OrderLog, window: Window) -> tuple[Metrics, float]:
     clock, at = time.perf_counter(), parse_instant(window.as_of)
     past, known = before(log, at), Snapshots(log)
     cutoffs = training_cutoffs(past, at, window.horizon_days)
-    seen = training_examples(known, past, cutoffs, window.horizon_days, CATALOGUE.names, seed=0)
+    seen = training_examples(known, past, cutoffs, window.horizon_days, CATALOGUE.names, seed=0, modified=False)
     inputs = seen.inputs[:, : len(CATALOGUE)]
     probability, clv = fit_ziln(inputs, seen.spend, known.at(at).matrix.values, 0, seen.customers)
     seconds = time.perf_counter() - clock

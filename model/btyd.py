@@ -131,7 +131,7 @@ class Btyd:
     Attributes
     ----------
     purchases
-        Modified BG/NBD on purchase days: it knows that one-time buyers may be gone.
+        BG/NBD on purchase days, of the textbook or modified: whichever the shop's own past is likelier under.
     value
         Gamma-Gamma on all purchase days of all customers.
     repeat_value

@@ -7,6 +7,7 @@ worth a hundred-thousandth of one customer) and for customers with thousands of 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import minimize
@@ -19,14 +20,51 @@ _PULL = 1e-5
 _DAYS_PER_WEEK = 7.0
 
 
-def fit_btyd(of: Summary) -> Btyd:
+CLEARLY = 5.0
+"""Log-likelihood by which one story must beat the other."""
+
+
+@dataclass(frozen=True)
+class Fits:
+    """Both stories of how customers leave, fitted to the same past, with one story of value.
+
+    Attributes
+    ----------
+    textbook, modified
+        Nobody leaves after the first purchase, or anybody may.
+    """
+
+    textbook: Btyd
+    modified: Btyd
+
+    def prefers_modified(self, of: Summary) -> bool:
+        """Whether the modified story holds for this past: unless the textbook's is clearly likelier.
+
+        Both have four parameters; of two that are as likely, the one that lets one-time buyers go ranks better.
+        """
+        n_customers = len(of.repeats)
+        gain = log_likelihood(self.textbook.purchases, of) - log_likelihood(self.modified.purchases, of)
+        return n_customers * gain < CLEARLY
+
+
+def fit_btyd(of: Summary) -> Fits:
     """Fit everything."""
     repeat = of.repeats > 0
-    return Btyd(
-        fit_bg_nbd(of, modified=True),
+    values = (
         fit_gamma_gamma(of.repeats + 1.0, of.day_value),
         fit_gamma_gamma(of.repeats[repeat], of.repeat_value[repeat]),
     )
+    return Fits(Btyd(fit_bg_nbd(of), *values), Btyd(fit_bg_nbd(of, modified=True), *values))
+
+
+def log_likelihood(model: BgNbd, of: Summary) -> float:
+    """Log-likelihood of a past per customer, time in days; 0 without customers."""
+    if not len(of.repeats):
+        return 0.0
+    theta = np.log([model.r, model.alpha, model.a, model.b])
+    weights = np.ones(len(of.repeats))
+    loss, _ = _bg_nbd_loss(theta, of.repeats, of.last_days, of.tenure_days, weights, model.modified)
+    return _PULL * float((theta**2).sum()) / len(weights) - loss
 
 
 def fit_bg_nbd(of: Summary, *, modified: bool = False) -> BgNbd:

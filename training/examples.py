@@ -14,7 +14,7 @@ from features.matrix import FeatureMatrix, feature_matrix
 from features.orders import OrderLog
 from model.btyd import Btyd, summarise
 from model.clv import BtydScores, btyd_scores
-from training.btyd import fit_btyd
+from training.btyd import Fits, fit_btyd
 from training.labels import label_window
 
 MAX_EXAMPLES: Final = 30_000
@@ -26,7 +26,15 @@ class Snapshot:
     """Features and buy-till-you-die fit as of one cut-off, both from orders before it only."""
 
     matrix: FeatureMatrix
-    btyd: Btyd
+    fits: Fits
+
+    def prefers_modified(self) -> bool:
+        """Which story of leaving the orders before this moment speak for."""
+        return self.fits.prefers_modified(summarise(self.matrix))
+
+    def btyd(self, modified: bool) -> Btyd:
+        """The fit of one story."""
+        return self.fits.modified if modified else self.fits.textbook
 
 
 @dataclass
@@ -40,8 +48,8 @@ class Snapshots:
         """Snapshot as of a cut-off."""
         if cutoff not in self._made:
             matrix = feature_matrix(before(self.log, cutoff), cutoff)
-            btyd = fit_btyd(summarise(matrix))  # from scratch: a start from another cut-off would carry its data along
-            self._made[cutoff] = Snapshot(matrix, btyd)
+            fits = fit_btyd(summarise(matrix))  # from scratch: a start from another cut-off would carry its data along
+            self._made[cutoff] = Snapshot(matrix, fits)
         return self._made[cutoff]
 
 
@@ -95,15 +103,16 @@ def training_examples(
     horizon_days: int,
     features: Sequence[str],
     seed: int,
+    modified: bool,
 ) -> Examples:
     """Stack the cut-offs, oldest first, a random MAX_EXAMPLES of the rows.
 
-    `log` holds nothing after the moment that is trained for.
+    `log` holds nothing after the moment that is trained for; `modified` is the story of leaving preferred then.
     """
     sizes = [len(snapshots.at(cutoff).matrix.customers) for cutoff in sorted(cutoffs)]
     kept = _drawn(sizes, seed)
     parts = [
-        _one(snapshots.at(cutoff), log, horizon_days, features, place).rows(rows)
+        _one(snapshots.at(cutoff), log, horizon_days, features, place, modified).rows(rows)
         for place, (cutoff, rows) in enumerate(zip(sorted(cutoffs), kept, strict=True))
     ]
     return Examples(
@@ -132,10 +141,11 @@ def _one(
     horizon_days: int,
     features: Sequence[str],
     place: int,
+    modified: bool,
 ) -> Examples:
     matrix = snapshot.matrix
     labels = label_window(log, matrix.customers, matrix.as_of, horizon_days)
-    btyd = btyd_scores(snapshot.btyd, summarise(matrix), horizon_days)
+    btyd = btyd_scores(snapshot.btyd(modified), summarise(matrix), horizon_days)
     inputs = np.concatenate([matrix.columns(features), btyd.inputs], axis=1)
     cutoff = np.full(len(inputs), place, dtype=np.int64)
     return Examples(inputs, cutoff, matrix.customers, btyd, labels.n_orders, labels.spend, labels.first_order_days)

@@ -21,7 +21,7 @@ from features.history import before
 from features.instants import isoformat
 from features.matrix import FeatureMatrix
 from features.orders import OrderLog
-from model.btyd import summarise
+from model.btyd import Btyd, summarise
 from model.clv import ClvModel, HorizonModel, Part, btyd_scores, input_names
 from model.standing import Standing, measure, rfm_edges
 from training.cutoffs import training_cutoffs
@@ -84,20 +84,20 @@ def _fit(
     known = snapshots or Snapshots(past)
     now = known.at(as_of)
     _require_enough(now.matrix)
-    features = informative(now.matrix)
+    features, modified = informative(now.matrix), now.prefers_modified()
     parts = []
     for horizon in horizons:
         cutoffs = training_cutoffs(past, as_of, horizon)
         require_embargo(cutoffs, horizon, as_of)
         told.stage(f"features as of {len(cutoffs)} cut-offs")
-        examples = training_examples(known, past, cutoffs, horizon, features, seed)
+        examples = training_examples(known, past, cutoffs, horizon, features, seed, modified)
         told.stage(f"{horizon}-day models on {len(examples):,} examples of {len(cutoffs)} cut-offs")
-        level = forecast_level(known, past, as_of, horizon)
+        level = forecast_level(known, past, as_of, horizon, modified)
         grown = fit_horizon(examples, input_names(features), horizon, seed, level.value.sd)
-        parts.append(set_level(grown, now, features, level))
+        parts.append(set_level(grown, now, now.btyd(modified), features, level))
     returns = fit_next_order(examples.rows(examples.n_orders > 0), input_names(features), seed)
     nowhere = Standing(np.zeros(101), rfm_edges(now.matrix), 1.0)
-    model = ClvModel(features, now.btyd, tuple(parts), returns, fit_prior(past, as_of, horizons), nowhere)
+    model = ClvModel(features, now.btyd(modified), tuple(parts), returns, fit_prior(past, as_of, horizons), nowhere)
     answers = model.predict(now.matrix)
     primary = np.ascontiguousarray(answers.clv[:, answers.place(model.primary_horizon)])
     return replace(model, standing=measure(now.matrix, primary))
@@ -114,9 +114,9 @@ def informative(matrix: FeatureMatrix) -> tuple[str, ...]:
     return tuple(kept)
 
 
-def set_level(grown: HorizonModel, now: Snapshot, features: Sequence[str], level: Level) -> HorizonModel:
+def set_level(grown: HorizonModel, now: Snapshot, fitted: Btyd, features: Sequence[str], level: Level) -> HorizonModel:
     """Shift probability and spend so that their totals over today's base are what the level says."""
-    btyd = btyd_scores(now.btyd, summarise(now.matrix), grown.horizon_days)
+    btyd = btyd_scores(fitted, summarise(now.matrix), grown.horizon_days)
     inputs = np.concatenate([now.matrix.columns(features), btyd.inputs], axis=1)
     z = grown.churn.score(inputs, btyd.probability, threads=1)
     chance, forecast = expit(btyd.probability), expit(btyd.probability) * np.exp(btyd.spend)

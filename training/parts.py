@@ -41,10 +41,10 @@ def fit_horizon(
 ) -> HorizonModel:
     """Fit churn on all examples, orders and spend on those with a purchase; the level is still open."""
     purchased = examples.n_orders > 0
-    if purchased.sum() < MIN_PURCHASES or (~purchased).sum() < MIN_PURCHASES:
+    if purchased.sum() < MIN_PURCHASES:
         raise TrainingError(
             f"Within {horizon_days} days {int(purchased.sum())} of {len(examples)} examples have a purchase; at least "
-            f"{MIN_PURCHASES} with and without are needed. Choose another horizon or bring more history."
+            f"{MIN_PURCHASES} are needed. Choose a longer horizon or bring more history."
         )
     buyers = examples.rows(purchased)
     n_buyers = len(np.unique(buyers.customers))
@@ -74,17 +74,22 @@ def _fit_churn(
     Returns
     -------
     (the part, those out-of-fold probabilities at each cut-off's own level, shape (n,))
+
+    Where nearly everyone buys there is nothing to tell apart: the buy-till-you-die model then answers alone.
     """
+    if len(bought) - bought.sum() < MIN_PURCHASES:
+        share = 0.0
     forecast = expit(examples.btyd.probability)
     season = _per_cutoff(
         examples.cutoff,
         lambda rows: float(_logit_of_mean(bought[rows]) - _logit_of_mean(forecast[rows])),
     )
-    constant = root(lambda k: float((expit(season + k) - bought).sum()))
+    share_of_buyers = float(np.clip(bought.mean(), 0.002, 0.998))
+    constant = root(lambda k: float(expit(season + k).mean()) - share_of_buyers)
     start = season + constant
     folds = fold_of(examples.customers, seed)
     trees, scores = grow_with_folds(examples.inputs, bought, start, folds, examples.customers, "binary", names, seed)
-    slope, level = calibrate(scores + start, bought)
+    slope, level = calibrate(scores + start, bought) if share > 0.0 else (1.0, 0.0)
     blend = Blend(share * slope, 1.0 - share, share * (slope * constant + level))
     return Part(trees, blend), expit(blend(scores, examples.btyd.probability) + season)
 

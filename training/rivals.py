@@ -91,7 +91,7 @@ class LightgbmTweedie:
 def fit_lightgbm_tweedie(snapshots: Snapshots, log: OrderLog, as_of: int, horizon_days: int) -> LightgbmTweedie:
     """Fit LightGBM's defaults with a Tweedie loss on the same examples, without any quantity of another model."""
     cutoffs = training_cutoffs(log, as_of, horizon_days)
-    examples = training_examples(snapshots, log, cutoffs, horizon_days, CATALOGUE.names, seed=0)
+    examples = training_examples(snapshots, log, cutoffs, horizon_days, CATALOGUE.names, seed=0, modified=False)
     settings = {"objective": "tweedie", "verbosity": -1, "num_threads": 1, "deterministic": True}
     data = lgb.Dataset(examples.inputs[:, : len(CATALOGUE)], examples.spend, params=settings)
     return LightgbmTweedie((horizon_days,), lgb.train(settings, data))
@@ -121,7 +121,7 @@ def fit_bgnbd_gamma_gamma(
     horizon_days: int,
 ) -> BgNbdGammaGamma:
     """Fit on the orders before `as_of`."""
-    of = summarise(snapshots.at(as_of).matrix)
+    of = summarise(snapshots.at(as_of).matrix)  # fitted again, so that its seconds are its own
     return BgNbdGammaGamma((horizon_days,), fit_bg_nbd(of), fit_gamma_gamma(of.repeats + 1.0, of.day_value))
 
 
@@ -133,7 +133,7 @@ def fit_pareto_nbd_gamma_gamma(
 ) -> ParetoNbdGammaGamma:
     """Fit on the orders before `as_of`."""
     now = snapshots.at(as_of)
-    return ParetoNbdGammaGamma((horizon_days,), fit_pareto_nbd(summarise(now.matrix)), now.btyd.value)
+    return ParetoNbdGammaGamma((horizon_days,), fit_pareto_nbd(summarise(now.matrix)), now.fits.textbook.value)
 
 
 Fitted: TypeAlias = Callable[[Snapshots, OrderLog, int, int], Model]

@@ -113,7 +113,10 @@ def test_the_modified_model_is_recovered_from_its_own_customers() -> None:
         x[active] += 1
         last[active] = now[active]
         active = active[rng.random(len(active)) >= leave[active]]
-    found = fit_bg_nbd(summary(x, last, tenure), modified=True)
+    of = summary(x, last, tenure)
+    fits = fit_btyd(of)
+    assert fits.prefers_modified(of)
+    found = fits.modified.purchases
     for name in ("r", "alpha", "a", "b"):
         assert getattr(found, name) == pytest.approx(getattr(true, name), rel=0.2), name
 
@@ -136,7 +139,9 @@ def test_simulated_truth_is_recovered() -> None:
     np.maximum.at(last, shop.customer, shop.day)
     means = np.bincount(shop.customer, shop.amount) / (days + 1)
     of = Summary(days, np.where(days > 0, last - first, 0.0), 600 - first, means, means)
-    fitted, textbook = fit_btyd(of), fit_bg_nbd(of)
+    fits = fit_btyd(of)
+    fitted, textbook = fits.textbook, fits.textbook.purchases
+    assert not fits.prefers_modified(of)
     for name in ("r", "alpha", "a", "b"):
         assert getattr(textbook, name) == pytest.approx(getattr(PURCHASES, name), rel=0.15), name
     for name in ("p", "q", "v"):
@@ -147,9 +152,10 @@ def test_simulated_truth_is_recovered() -> None:
 def test_logs_without_information_give_finite_parameters(repeats: float) -> None:
     n = 30
     of = Summary(np.full(n, repeats), np.full(n, repeats * 5), np.full(n, 50.0), np.full(n, 10.0), np.full(n, 10.0))
-    fitted = fit_btyd(of)
-    assert isinstance(fitted, Btyd)
-    assert np.isfinite(fitted.conditional(of, 90)).all()
+    fits = fit_btyd(of)
+    for fitted in (fits.textbook, fits.modified):
+        assert isinstance(fitted, Btyd)
+        assert np.isfinite(fitted.conditional(of, 90)).all()
 
 
 def test_gamma_gamma_of_nobody_and_of_one() -> None:

@@ -31,7 +31,7 @@ Make = Callable[..., OrderLog]
 def test_no_customer_is_on_both_sides_of_a_fold(shop: OrderLog) -> None:
     as_of = shop.complete_until
     cutoffs = [as_of - days * DAY_US for days in (30, 60, 90)]
-    examples = training_examples(Snapshots(shop), shop, cutoffs, 30, ("recency_days",), seed=1)
+    examples = training_examples(Snapshots(shop), shop, cutoffs, 30, ("recency_days",), seed=1, modified=True)
     folds = fold_of(examples.customers, seed=1)
     assert set(folds) == set(range(N_FOLDS))
     for customer in np.unique(examples.customers)[:200]:
@@ -41,7 +41,7 @@ def test_no_customer_is_on_both_sides_of_a_fold(shop: OrderLog) -> None:
 def test_examples_are_sorted_by_cutoff_and_customer(shop: OrderLog) -> None:
     as_of = shop.complete_until
     examples = training_examples(
-        Snapshots(shop), shop, [as_of - 30 * DAY_US, as_of - 60 * DAY_US], 30, ("frequency",), 1
+        Snapshots(shop), shop, [as_of - 30 * DAY_US, as_of - 60 * DAY_US], 30, ("frequency",), 1, True
     )
     keys = examples.cutoff * 10**9 + examples.customers
     assert (np.diff(keys) > 0).all()
