@@ -45,13 +45,12 @@ class BgNbdGammaGamma:
     value: GammaGamma
 
     def predict(self, matrix: FeatureMatrix) -> Predictions:
-        """Answer for every row of the matrix; p_alive is NaN without repeats, where BG/NBD can only say 1."""
+        """Answer for every row of the matrix."""
         of = summarise(matrix)
         value = self.value.expected_value(of.repeats + 1.0, of.day_value)[:, None]
         probability = _columns([self.purchases.purchase_probability(of, h) for h in self.horizons])
         orders = _columns([self.purchases.expected_purchases(of, h) for h in self.horizons])
-        alive = np.where(of.repeats > 0, self.purchases.p_alive(of), np.nan)
-        return joined(self.horizons, probability, orders, orders * value, alive)
+        return joined(self.horizons, probability, orders, orders * value, self.purchases.p_alive_or_null(of))
 
 
 def _columns(per_horizon: list[FloatArray]) -> FloatArray:

@@ -86,6 +86,10 @@ class BgNbd:
         may_have_left = (of.repeats > 0) | self.modified
         return np.asarray(np.where(may_have_left, expit(-log_odds_left), 1.0), dtype=np.float64)
 
+    def p_alive_or_null(self, of: Summary) -> FloatArray:
+        """p_alive, NaN where the textbook's model can only say 1."""
+        return np.where((of.repeats > 0) | self.modified, self.p_alive(of), np.nan)
+
     def expected_purchases(self, of: Summary, horizon_days: float) -> FloatArray:
         """Expected purchase days within the horizon, >= 0: eq. (10) of the 2005 paper.
 

@@ -23,7 +23,7 @@ from features.catalogue import CATALOGUE
 from features.errors import BundleError, listed
 from features.options import zone_named
 from model.btyd import BgNbd, Btyd, GammaGamma
-from model.clv import Blend, ClvModel, HorizonModel, NextOrder, Part, Prior
+from model.clv import Blend, ClvModel, HorizonModel, NextOrder, Part, Prior, Typical
 from model.spread import Spread
 from model.standing import Standing
 
@@ -140,6 +140,7 @@ def _manifest(model: ClvModel, provenance: Provenance, hashes: dict[str, str]) -
         "blends": {
             f"{kind}_{part.horizon_days}": asdict(getattr(part, kind).blend) for part in model.parts for kind in PARTS
         },
+        "typicals": {str(part.horizon_days): asdict(part.typical) for part in model.parts},
         "value_shares": {str(part.horizon_days): part.value_share for part in model.parts},
         "spreads": {str(part.horizon_days): _spread(part.spread) for part in model.parts},
         "prior": {
@@ -208,6 +209,7 @@ def _model(folder: Path, manifest: dict[str, Any]) -> ClvModel:
                 **{kind: part(kind, h) for kind in PARTS},
                 value_share=manifest["value_shares"][str(h)],
                 spread=_read(manifest["spreads"][str(h)]),
+                typical=Typical(**manifest["typicals"][str(h)]),
             )
             for h in manifest["horizons"]
         ),

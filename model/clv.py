@@ -62,6 +62,25 @@ class Part:
 
 
 @dataclass(frozen=True)
+class Typical:
+    """The base that was trained on, as one customer: where reasons begin.
+
+    Attributes
+    ----------
+    probability, spend, value
+        Means of the buy-till-you-die scores on the link scale.
+    shift, scale
+        What season and level added to the log odds of a purchase, and to the logs of spend and value.
+    """
+
+    probability: float = 0.0
+    spend: float = 0.0
+    value: float = 0.0
+    shift: float = 0.0
+    scale: float = 0.0
+
+
+@dataclass(frozen=True)
 class HorizonModel:
     """The models of one horizon, and how far the spend may lie off.
 
@@ -73,6 +92,8 @@ class HorizonModel:
         Log of the value without asking whether there is a purchase: one stage sees what two cannot.
     value_share
         Its weight in the log of the value, in [0, 1).
+    typical
+        The typical customer of the base, where reasons begin.
     """
 
     horizon_days: int
@@ -82,6 +103,7 @@ class HorizonModel:
     value: Part
     value_share: float
     spread: Spread
+    typical: Typical = Typical()
 
     def log_spend(self, spend: FloatArray, value: FloatArray, probability: FloatArray) -> FloatArray:
         """Log of expected spend given a purchase, from the scores of both views, shape (n,)."""
@@ -241,7 +263,7 @@ class ClvModel:
             part.spread.bounds(probability[:, place], clv[:, place], level) for place, part in enumerate(self.parts)
         ]
         lower, upper = (np.stack(columns, axis=1) for columns in zip(*bounds, strict=True))
-        alive = self.btyd.purchases.p_alive(of)
+        alive = self.btyd.purchases.p_alive_or_null(of)
         return joined(self.horizons, probability, orders, clv, alive, (lower, upper), next_order)
 
     @staticmethod

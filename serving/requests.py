@@ -180,7 +180,7 @@ def _score(
         currency=bundle.provenance.currency,
     )
     everyone = _with_missing(done, len(customers))
-    answers = score(bundle, everyone, as_of, request.horizon_days, request.interval_level)
+    answers = score(bundle, everyone, as_of, request.horizon_days, request.interval_level, explained=request.explain)
     rejected = _rejected_by_customer(customers, done)
     cut = [] if request.history_complete_since is None else ["history_cut"]
     found = records(bundle, answers)

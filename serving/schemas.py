@@ -100,6 +100,7 @@ class PredictRequest(Strict):
         float,
         Field(description="Chance with which an interval holds the value.", ge=0.01, le=0.99, allow_inf_nan=False),
     ] = DEFAULT_LEVEL
+    explain: Annotated[bool, Field(description="Give reasons in money; costs some milliseconds a customer.")] = False
     history_complete_since: Annotated[
         Instant | None,
         Field(description="Say it when older orders are not sent: every answer is then flagged `history_cut`."),
@@ -121,6 +122,14 @@ class ModelIdentity(Given):
     data_fingerprint: str
 
 
+class Reason(Given):
+    """What a family of features (or a line of the model) adds to `predicted_clv`, money; all add up to it."""
+
+    feature: str
+    text: str
+    effect: float
+
+
 class HorizonPrediction(Given):
     """Expectations for one horizon, from `prediction_start` up to `prediction_end`."""
 
@@ -136,6 +145,9 @@ class HorizonPrediction(Given):
     predicted_clv_upper: Annotated[float, Field(ge=0)] | None
     interval_level: Annotated[float, Field(gt=0, lt=1)]
     total_clv: float
+    reasons: Annotated[
+        list[Reason] | None, Field(description="Only with `explain`, for customers with an order; else absent.")
+    ] = None
 
 
 class CustomerPrediction(Given):

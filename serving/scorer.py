@@ -18,6 +18,7 @@ from features.orders import OrderLog
 from model.bundle import Bundle
 from model.clv import ClvModel
 from model.predictions import Predictions
+from model.reasons import FAMILIES, LINES, Reasons, explain
 from model.spread import DEFAULT_LEVEL
 from model.standing import rfm_scores
 from serving import lifecycle
@@ -46,8 +47,8 @@ BOUNDS: Final = ("predicted_clv_lower", "predicted_clv_upper")
 WHOLE: Final = frozenset({"historic_number_of_orders", "days_since_last_order"})
 """Facts that are whole numbers."""
 
-NO_ORDERS, ONE_ORDER, NOTHING_EXPECTED = "no_orders", "one_order", "no_expected_orders"
-_REASONS: Final = {"predicted_average_order_value": NOTHING_EXPECTED}
+NO_ORDERS, ONE_ORDER, ONE_DAY, NOTHING_EXPECTED = "no_orders", "one_order", "one_purchase_day", "no_expected_orders"
+_REASONS: Final = {"predicted_average_order_value": NOTHING_EXPECTED, "p_alive": ONE_DAY}
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,8 @@ class Answers:
         Where the customers stand, in the base and in their relation.
     predictions
         For the horizons that were asked, shape (n, K) each.
+    reasons
+        Per asked horizon, of the known customers; empty where they were not asked for.
     interval_level
         Chance with which the intervals hold the value.
     after_as_of
@@ -97,6 +100,7 @@ class Answers:
     facts: dict[str, FloatArray]
     place: Place
     predictions: Predictions
+    reasons: tuple[Reasons, ...]
     interval_level: float
     after_as_of: FloatArray
 
@@ -126,6 +130,8 @@ def score(
     as_of: int,
     horizons: Sequence[int] | None = None,
     interval_level: float = DEFAULT_LEVEL,
+    *,
+    explained: bool = False,
 ) -> Answers:
     """Answer for every customer of a log.
 
@@ -136,6 +142,8 @@ def score(
         they are made to agree with each other, whatever was asked.
     interval_level
         Chance with which the intervals hold the value, in (0, 1).
+    explained
+        Whether to give reasons in money, which costs some milliseconds a customer.
 
     Raises
     ------
@@ -172,9 +180,17 @@ def score(
         facts=facts,
         place=_place(model, matrix, everyone, known),
         predictions=_chosen(everyone, horizons),
+        reasons=_reasons_of(model, matrix, answers, horizons) if explained and len(matrix.customers) else (),
         interval_level=interval_level,
         after_as_of=(np.diff(log.starts) - np.diff(past.starts)).astype(np.float64),
     )
+
+
+def _reasons_of(
+    model: ClvModel, matrix: FeatureMatrix, answers: Predictions, horizons: Sequence[int] | None
+) -> tuple[Reasons, ...]:
+    found = explain(model, matrix, answers)
+    return tuple(found[answers.place(days)] for days in dict.fromkeys(horizons or answers.horizons))
 
 
 def _place(model: ClvModel, matrix: FeatureMatrix, answers: Predictions, known: BoolArray) -> Place:
@@ -286,10 +302,12 @@ def records(bundle: Bundle, answers: Answers) -> list[dict[str, Any]]:
     """Answers as nested records, the shape of `serving.schemas.CustomerPrediction` less the request's own fields."""
     n_customers = answers.log.n_customers
     model = identity(bundle)
-    horizons = zip(
-        *(_rows(horizon_columns(answers, place), n_customers) for place in range(len(answers.predictions.horizons))),
-        strict=True,
-    )
+    per_horizon = [
+        _rows(horizon_columns(answers, place), n_customers) for place in range(len(answers.predictions.horizons))
+    ]
+    for rows, reasons in zip(per_horizon, answers.reasons, strict=False):
+        _explain_rows(rows, reasons, answers.known)
+    horizons = zip(*per_horizon, strict=True)
     facts = _rows(customer_columns(bundle, answers), n_customers)
     return [
         {
@@ -303,6 +321,15 @@ def records(bundle: Bundle, answers: Answers) -> list[dict[str, Any]]:
             facts, horizons, answers.place.flags, answers.null_reasons(), strict=True
         )
     ]
+
+
+def _explain_rows(rows: list[dict[str, Any]], reasons: Reasons, known: BoolArray) -> None:
+    """Give each known customer's row its reasons: families by size, then the lines that complete the sum."""
+    lines = np.stack([reasons.typical, reasons.season, reasons.horizons], axis=1)
+    for place, families, other in zip(np.flatnonzero(known), reasons.effects.tolist(), lines.tolist(), strict=True):
+        ordered = sorted(zip(FAMILIES.items(), families, strict=True), key=lambda pair: -abs(pair[1]))
+        both = [*ordered, *zip(LINES.items(), other, strict=True)]
+        rows[place]["reasons"] = [{"feature": name, "text": text, "effect": effect} for (name, text), effect in both]
 
 
 def _rows(columns: dict[str, Any], n_rows: int) -> list[dict[str, Any]]:

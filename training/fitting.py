@@ -22,7 +22,7 @@ from features.instants import isoformat
 from features.matrix import FeatureMatrix
 from features.orders import OrderLog
 from model.btyd import Btyd, summarise
-from model.clv import ClvModel, HorizonModel, Part, btyd_scores, input_names
+from model.clv import ClvModel, HorizonModel, Part, Typical, btyd_scores, input_names
 from model.standing import Standing, measure, rfm_edges
 from training.cutoffs import training_cutoffs
 from training.examples import Snapshot, Snapshots, training_examples
@@ -133,6 +133,13 @@ def set_level(grown: HorizonModel, now: Snapshot, fitted: Btyd, features: Sequen
         churn=_shifted(grown.churn, shift),
         spend=_shifted(grown.spend, scale),
         value=_shifted(grown.value, scale),
+        typical=Typical(
+            probability=float(btyd.probability.mean()),
+            spend=float(btyd.spend.mean()),
+            value=float(btyd.value.mean()),
+            shift=shift,
+            scale=scale,
+        ),
     )
 
 

@@ -20,6 +20,7 @@ from features.errors import BundleError, HorizonError
 from features.matrix import FeatureMatrix, feature_matrix
 from features.orders import OrderLog
 from model.baselines import BgNbdGammaGamma, CarryForward
+from model.btyd import summarise
 from model.bundle import Bundle, Provenance, load_bundle, save_bundle
 from model.predictions import Predictions, non_decreasing
 from training.fingerprint import data_fingerprint
@@ -85,9 +86,18 @@ def test_a_horizon_that_was_not_fitted_names_the_fitted_ones(bundle: Bundle, sho
         found.place(365)
 
 
-def test_p_alive_is_known_for_one_purchase_day_too_and_falls_with_silence(bundle: Bundle, shop: OrderLog) -> None:
+def test_p_alive_is_null_for_one_purchase_day_in_a_textbook_shop(bundle: Bundle, shop: OrderLog) -> None:
     matrix = feature_matrix(shop, shop.complete_until)
     found, once = bundle.model.predict(matrix).p_alive, matrix.column("purchase_days") == 1
+    assert not bundle.model.btyd.purchases.modified
+    assert (np.isnan(found) == once).all()
+
+
+@pytest.mark.slow
+def test_p_alive_is_known_for_everyone_where_silence_speaks(cdnow_bundle_folder: Path, cdnow: OrderLog) -> None:
+    model, matrix = load_bundle(cdnow_bundle_folder).model, feature_matrix(cdnow, cdnow.complete_until)
+    found, once = model.btyd.purchases.p_alive_or_null(summarise(matrix)), matrix.column("purchase_days") == 1
+    assert model.btyd.purchases.modified
     assert ((found > 0) & (found < 1)).all()
     assert np.corrcoef(found[once], matrix.column("recency_days")[once])[0, 1] < -0.9
 

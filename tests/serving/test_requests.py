@@ -60,8 +60,8 @@ def test_horizons_are_answered_as_asked_and_agree_with_all_of_them(bundle: Bundl
 def test_one_order_has_nulls_with_reasons(bundle: Bundle) -> None:
     found = ask(bundle, customer(orders=ORDERS[:1]))[0]
     assert found["average_days_between_orders"] is None
-    assert 0 < found["p_alive"] < 1
-    assert found["null_reasons"] == {"average_days_between_orders": "one_order"}
+    assert found["p_alive"] is None  # the shop is the textbook's: nobody leaves after the first order
+    assert found["null_reasons"] == {"average_days_between_orders": "one_order", "p_alive": "one_purchase_day"}
 
 
 @pytest.mark.parametrize(
@@ -178,9 +178,9 @@ def test_another_currency_is_an_error_in_its_place(bundle: Bundle) -> None:
     assert second["basis"] == third["basis"] == "model"
 
 
-def test_two_orders_on_one_day_have_no_nulls(bundle: Bundle) -> None:
+def test_two_orders_on_one_day_say_why_p_alive_is_null(bundle: Bundle) -> None:
     found = ask(bundle, customer(orders=[ORDERS[0], ORDERS[0]]))[0]
-    assert found["null_reasons"] == {}
+    assert found["null_reasons"] == {"p_alive": "one_purchase_day"}
 
 
 def test_an_interval_widens_with_its_level_and_holds_the_expectation(bundle: Bundle) -> None:
@@ -212,3 +212,19 @@ def test_the_documented_example_works(bundle: Bundle) -> None:
 
 def test_the_same_question_has_the_same_answer(bundle: Bundle) -> None:
     assert ask(bundle, customer(), as_of="2024-03-01") == ask(bundle, customer(), as_of="2024-03-01")
+
+
+def test_reasons_come_when_asked_and_add_up(bundle: Bundle) -> None:
+    plain, explained, newcomer = (
+        ask(bundle, customer())[0],
+        ask(bundle, customer(), explain=True)[0],
+        ask(bundle, customer(orders=[]), explain=True)[0],
+    )
+    assert "reasons" not in plain["predictions"][0]
+    assert "reasons" not in newcomer["predictions"][0]
+    for horizon in explained["predictions"]:
+        assert sum(reason["effect"] for reason in horizon["reasons"]) == pytest.approx(
+            horizon["predicted_clv"], rel=1e-9
+        )
+        assert all(reason["text"] for reason in horizon["reasons"])
+    CustomerPrediction.model_validate(explained)
