@@ -13,6 +13,7 @@ import numpy as np
 
 from features.arrays import AnyArray, BoolArray, IntArray, RuleArray
 from features.columns import (
+    ACQUISITION_COLUMNS,
     MAX_AMOUNT,
     NEVER_PAID,
     ORDER_ID,
@@ -178,6 +179,7 @@ def _log(orders: TypedOrders, ordered: Ordered, zone: tzinfo, currency: str) -> 
         event=_events(orders, ordered) if lines else None,
         event_at=ordered.event_at if lines else None,
         optional=optional,
+        values={name: orders.texts[name].values for name in ACQUISITION_COLUMNS if name in orders.texts},
         complete_until=next_midnight(int(ordered_at.max())) if len(rows) else 0,
         currency=currency,
         zone=zone,

@@ -37,6 +37,9 @@ TEXTS: Final = (
 OPTIONAL: Final = (*TEXTS, *NUMBERS)
 ALL: Final = (*REQUIRED, *OPTIONAL)
 
+ACQUISITION_COLUMNS: Final = (CHANNEL, CATEGORY)
+"""What is known of a newcomer by the first order."""
+
 LINE_ITEM_COLUMNS: Final = (PRODUCT_ID, QUANTITY)
 """Either of them mapped makes the rows line items, to be summed per order id."""
 

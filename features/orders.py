@@ -37,6 +37,8 @@ class OrderLog:
     optional
         The optional columns that were mapped: float64 for numbers, int32 codes for texts
         (-1 is null; the size of a code means nothing), each of shape (n_rows,).
+    values
+        Texts behind the codes of the acquisition columns (channel, category), shape (n_values,) each.
     complete_until
         Instant until which no order is missing: the midnight after the last row read, or the
         moment the log was cut at.
@@ -51,6 +53,7 @@ class OrderLog:
     event: IntArray | None = None
     event_at: IntArray | None = None
     optional: Mapping[str, AnyArray] = field(default_factory=dict)
+    values: Mapping[str, ObjectArray] = field(default_factory=dict)
     complete_until: int = 0
     currency: str = UNKNOWN_CURRENCY
     zone: tzinfo = UTC

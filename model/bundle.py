@@ -143,11 +143,7 @@ def _manifest(model: ClvModel, provenance: Provenance, hashes: dict[str, str]) -
         "typicals": {str(part.horizon_days): asdict(part.typical) for part in model.parts},
         "value_shares": {str(part.horizon_days): part.value_share for part in model.parts},
         "spreads": {str(part.horizon_days): _spread(part.spread) for part in model.parts},
-        "prior": {
-            "purchase_probability": model.prior.purchase_probability.tolist(),
-            "orders": model.prior.orders.tolist(),
-            "clv": model.prior.clv.tolist(),
-        },
+        "prior": _prior(model.prior),
         "standing": {
             "quantiles": model.standing.quantiles.tolist(),
             "edges": model.standing.edges.tolist(),
@@ -177,6 +173,21 @@ def _check(folder: Path, manifest: dict[str, Any]) -> None:
         raise BundleError(f"The model in {str(folder)!r} was fitted on another feature catalogue{which}: retrain it.")
 
 
+def _prior(prior: Prior) -> dict[str, Any]:
+    return {
+        "purchase_probability": prior.purchase_probability.tolist(),
+        "orders": prior.orders.tolist(),
+        "clv": prior.clv.tolist(),
+        "by": {column: {value: _prior(one) for value, one in values.items()} for column, values in prior.by.items()},
+    }
+
+
+def _read_prior(saved: dict[str, Any]) -> Prior:
+    probability, orders, clv = (np.array(saved[name]) for name in ("purchase_probability", "orders", "clv"))
+    by = {column: {value: _read_prior(one) for value, one in values.items()} for column, values in saved["by"].items()}
+    return Prior(probability, orders, clv, by)
+
+
 def _spread(spread: Spread) -> dict[str, Any]:
     return {
         "knots": spread.knots.tolist(),
@@ -199,7 +210,6 @@ def _model(folder: Path, manifest: dict[str, Any]) -> ClvModel:
         return Part(lgb.Booster(model_file=folder / f"{kind}_{horizon}.txt"), blend)
 
     btyd = manifest["btyd"]
-    prior = {name: np.array(values, dtype=np.float64) for name, values in manifest["prior"].items()}
     return ClvModel(
         features=tuple(manifest["features"]),
         btyd=Btyd(BgNbd(**btyd["purchases"]), GammaGamma(**btyd["value"]), GammaGamma(**btyd["repeat_value"])),
@@ -218,7 +228,7 @@ def _model(folder: Path, manifest: dict[str, Any]) -> ClvModel:
             _read(manifest["next_order"]["spread"]),
             manifest["next_order"]["window"],
         ),
-        prior=Prior(**prior),
+        prior=_read_prior(manifest["prior"]),
         standing=Standing(
             np.array(manifest["standing"]["quantiles"]),
             np.array(manifest["standing"]["edges"]),

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from features.arrays import FloatArray
 from features.assemble import Assembled, assemble
-from features.columns import NUMBERS, ORDER_ID, REQUIRED, TEXTS, UNKNOWN_CURRENCY, Rule
+from features.columns import ACQUISITION_COLUMNS, NUMBERS, ORDER_ID, REQUIRED, TEXTS, UNKNOWN_CURRENCY, Rule
 from features.errors import ClvError
 from features.orders import OrderLog
 from features.typed import Codes, TypedOrders
@@ -180,7 +180,15 @@ def _score(
         currency=bundle.provenance.currency,
     )
     everyone = _with_missing(done, len(customers))
-    answers = score(bundle, everyone, as_of, request.horizon_days, request.interval_level, explained=request.explain)
+    answers = score(
+        bundle,
+        everyone,
+        as_of,
+        request.horizon_days,
+        request.interval_level,
+        explained=request.explain,
+        acquired=[_acquired(customer) for customer in customers],
+    )
     rejected = _rejected_by_customer(customers, done)
     cut = [] if request.history_complete_since is None else ["history_cut"]
     found = records(bundle, answers)
@@ -190,6 +198,12 @@ def _score(
         record["rejected_orders"] = rejected.get(place, {})
         record["orders_after_as_of"] = int(answers.after_as_of[place])
     return found
+
+
+def _acquired(customer: Customer) -> dict[str, str]:
+    """How a newcomer came, as far as the request says."""
+    said = {name: getattr(customer, name) for name in ACQUISITION_COLUMNS}
+    return {name: value for name, value in said.items() if value is not None}
 
 
 def typed(customers: Sequence[Customer]) -> TypedOrders:

@@ -82,6 +82,10 @@ class Customer(Strict):
 
     customer_id: Id
     orders: list[Order]
+    channel: Annotated[Text | None, Field(description="How a newcomer came; used while there is no order.")] = None
+    category: Annotated[Text | None, Field(description="What a newcomer came for; used while there is no order.")] = (
+        None
+    )
 
 
 class PredictRequest(Strict):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -132,6 +132,7 @@ def score(
     interval_level: float = DEFAULT_LEVEL,
     *,
     explained: bool = False,
+    acquired: Sequence[Mapping[str, str]] = (),
 ) -> Answers:
     """Answer for every customer of a log.
 
@@ -142,6 +143,8 @@ def score(
         they are made to agree with each other, whatever was asked.
     interval_level
         Chance with which the intervals hold the value, in (0, 1).
+    acquired
+        Per customer of the log, channel or category by which a newcomer came, where it is known.
     explained
         Whether to give reasons in money, which costs some milliseconds a customer.
 
@@ -172,7 +175,7 @@ def score(
         if len(matrix.customers)
         else model.prior.predictions(model.horizons, 0)
     )
-    everyone = _with_prior(bundle, answers, known)
+    everyone = _with_prior(bundle, answers, known, acquired)
     return Answers(
         log=log,
         as_of=as_of,
@@ -212,10 +215,12 @@ def _require_currency(bundle: Bundle, log: OrderLog) -> None:
         )
 
 
-def _with_prior(bundle: Bundle, answers: Predictions, known: BoolArray) -> Predictions:
+def _with_prior(
+    bundle: Bundle, answers: Predictions, known: BoolArray, acquired: Sequence[Mapping[str, str]]
+) -> Predictions:
     if known.all():
         return answers
-    whole = bundle.model.prior.predictions(answers.horizons, len(known))
+    whole = bundle.model.prior.predictions(answers.horizons, len(known), acquired)
     for name in ("purchase_probability", "orders", "clv", "p_alive", "lower", "upper", "next_order_days"):
         getattr(whole, name)[known] = getattr(answers, name)
     return whole

@@ -15,7 +15,7 @@ from model.predictions import Predictions
 from training.bootstrap import Difference, bootstrapped
 from training.labels import Labels
 from training.metrics import Scored
-from training.prior import newcomers
+from training.prior import first_horizons
 
 Figures: TypeAlias = Mapping[str, float | None]
 
@@ -83,5 +83,6 @@ def next_order(answers: Predictions, matrix: FeatureMatrix, labels: Labels) -> F
 
 def _newcomers(model: ClvModel, as_of: int, log: OrderLog) -> Figures:
     days = model.horizons[0]
-    n, _, _, clv = newcomers(log, as_of, log.complete_until, days)
-    return {"n": float(n), "predicted_clv": float(model.prior.clv[0]), "actual_clv": clv if n else None}
+    came = first_horizons(log, as_of, log.complete_until, days)
+    n = int(came.matured.sum())
+    return {"n": float(n), "predicted_clv": float(model.prior.clv[0]), "actual_clv": came.means()[2] if n else None}

@@ -3,40 +3,98 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
+from features.arrays import BoolArray, FloatArray, IntArray
 from features.history import Events, before
 from features.instants import DAY_US
 from features.orders import OrderLog
 from features.segments import Segments
 from model.clv import Prior
 
+MIN_NEWCOMERS: Final = 30
+"""Customers acquired in one way from which that way has a value of its own."""
+SHRINK: Final = 50.0
+"""Its weight is n / (n + SHRINK), the rest is the value of all."""
+
 
 def fit_prior(log: OrderLog, as_of: int, horizons: Sequence[int]) -> Prior:
     """Average the first horizon of every customer whose first horizon lies wholly before `as_of`.
 
     Customers acquired later are left out: their horizon has not passed (counting them would bias
-    the value down). Where nobody's has, the answer is 0 for want of evidence.
+    the value down). Where nobody's has, the answer is 0 for want of evidence. By channel and category of the
+    first order, too, where the log has them.
     """
     began = np.iinfo(np.int64).min
-    rows = [newcomers(log, began, as_of, days)[1:] for days in horizons]
-    probability, orders, clv = (np.array(column) for column in zip(*rows, strict=True))
-    return Prior(probability, orders, clv)
+    seen = [first_horizons(log, began, as_of, days) for days in horizons]
+    everyone = Prior(*np.array([found.means() for found in seen]).T)
+    by = {}
+    for column, values in log.values.items():
+        codes = _first_codes(log, as_of, column)
+        found = {str(value): _shrunk(everyone, seen, codes == code) for code, value in enumerate(values)}
+        by[column] = {value: prior for value, prior in found.items() if prior is not None}
+    return Prior(everyone.purchase_probability, everyone.orders, everyone.clv, by)
 
 
-def newcomers(log: OrderLog, since: int, until: int, days: int) -> tuple[int, float, float, float]:
-    """Of customers whose first order lies in [since, until - days]: (n, share that came back, orders, net value)."""
+@dataclass(frozen=True)
+class FirstHorizons:
+    """What customers did in the horizon after their first order; the rows of those whose horizon has passed.
+
+    Attributes
+    ----------
+    matured
+        Whose has, shape (n_customers of the log,).
+    came, orders, spend
+        Whether there was another order, how many, and net value, shape (n_matured,).
+    """
+
+    matured: BoolArray
+    came: BoolArray
+    orders: FloatArray
+    spend: FloatArray
+
+    def means(self, of: BoolArray | None = None) -> tuple[float, float, float]:
+        """(share that came back, orders, net value) of all or of some customers of the log; 0 of nobody."""
+        some = np.ones(len(self.came), dtype=np.bool_) if of is None else of[self.matured]
+        if not some.any():
+            return 0.0, 0.0, 0.0
+        return float(self.came[some].mean()), float(self.orders[some].mean()), float(self.spend[some].mean())
+
+
+def first_horizons(log: OrderLog, since: int, until: int, days: int) -> FirstHorizons:
+    """Look at customers whose first order lies in [since, until - days]."""
     events = Events(before(log, until))
     order = events.amount > 0.0
     first_at = events.min(np.where(order, events.at, np.inf).astype(np.float64))
     end = first_at + days * DAY_US
     matured = np.isfinite(first_at) & (first_at >= since) & (end <= until)
-    if not matured.any():
-        return 0, 0.0, 0.0, 0.0
     place = Segments(events.lengths).customer_of_row
     after = (events.at > first_at[place]) & (events.at < end[place])
     orders = events.sum(after & order)[matured]
     net = events.sum(np.where(after, events.amount, 0.0))[matured]
-    spend = np.where(orders > 0, np.maximum(net, 0.0), 0.0)
-    return int(matured.sum()), float((orders > 0).mean()), float(orders.mean()), float(spend.mean())
+    return FirstHorizons(matured, orders > 0, orders, np.where(orders > 0, np.maximum(net, 0.0), 0.0))
+
+
+def _first_codes(log: OrderLog, as_of: int, column: str) -> IntArray:
+    """Code of a column on each customer's first order, -1 where null or without an order, shape (n_customers,)."""
+    events = Events(before(log, as_of))
+    order = events.amount > 0.0
+    rows, codes = np.flatnonzero(order), events.first_code(column)
+    who = Segments(events.lengths).customer_of_row[rows]
+    out = np.full(log.n_customers, -1, dtype=np.int64)
+    customers, first = np.unique(who, return_index=True)
+    out[customers] = codes[rows[first]]
+    return out
+
+
+def _shrunk(everyone: Prior, seen: Sequence[FirstHorizons], of: BoolArray) -> Prior | None:
+    counts = np.array([int(of[found.matured].sum()) for found in seen], dtype=np.float64)
+    if counts.max() < MIN_NEWCOMERS:
+        return None
+    own = np.array([found.means(of) for found in seen]).T
+    weight = counts / (counts + SHRINK)
+    whole = (everyone.purchase_probability, everyone.orders, everyone.clv)
+    return Prior(*(weight * mine + (1.0 - weight) * theirs for mine, theirs in zip(own, whole, strict=True)))
