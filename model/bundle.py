@@ -148,6 +148,8 @@ def _manifest(model: ClvModel, provenance: Provenance, hashes: dict[str, str]) -
             "quantiles": model.standing.quantiles.tolist(),
             "edges": model.standing.edges.tolist(),
             "usual_gap_days": model.standing.usual_gap_days,
+            "historic_clv_p90": model.standing.historic_clv_p90,
+            "average_order_value_p80": model.standing.average_order_value_p80,
         },
         "next_order": {"window": model.next_order.window, "spread": _spread(model.next_order.spread)},
         "files": hashes,
@@ -230,8 +232,10 @@ def _model(folder: Path, manifest: dict[str, Any]) -> ClvModel:
         ),
         prior=_read_prior(manifest["prior"]),
         standing=Standing(
-            np.array(manifest["standing"]["quantiles"]),
-            np.array(manifest["standing"]["edges"]),
-            manifest["standing"]["usual_gap_days"],
+            **{
+                **manifest["standing"],
+                "quantiles": np.array(manifest["standing"]["quantiles"]),
+                "edges": np.array(manifest["standing"]["edges"]),
+            }
         ),
     )

@@ -48,11 +48,15 @@ class Standing:
         Quintile edges of recency (negated), frequency and monetary value, shape (3, 4).
     usual_gap_days
         Median over repeat customers of their mean gap, days, > 0.
+    historic_clv_p90, average_order_value_p80
+        Where the highest tenth of net value so far, and the highest fifth of net value per order, begin, money.
     """
 
     quantiles: FloatArray
     edges: FloatArray
     usual_gap_days: float
+    historic_clv_p90: float = 0.0
+    average_order_value_p80: float = 0.0
 
     def percentile(self, clv: FloatArray) -> FloatArray:
         """Share of the base with a lower prediction, in percent, ties at their middle, in [0, 100], shape (n,)."""
@@ -75,4 +79,10 @@ def measure(matrix: FeatureMatrix, clv: FloatArray) -> Standing:
     gaps = matrix.column("gap_mean_days")
     known = gaps[~np.isnan(gaps)]
     usual = float(np.median(known)) if len(known) else 30.0
-    return Standing(np.quantile(clv, np.arange(101) / 100.0), rfm_edges(matrix), max(usual, 1.0))
+    return Standing(
+        np.quantile(clv, np.arange(101) / 100.0),
+        rfm_edges(matrix),
+        max(usual, 1.0),
+        float(np.quantile(matrix.column("historic_clv"), 0.9)),
+        float(np.quantile(matrix.column("monetary"), 0.8)),
+    )

@@ -58,6 +58,7 @@ SCHEMA: Final = pa.schema(
         ("predicted_clv_upper", _NUMBER),
         ("interval_level", _NUMBER),
         ("total_clv", _NUMBER),
+        ("segments", _TEXT),
         ("flags", _TEXT),
         ("null_reasons", _TEXT),
         ("model_name", _TEXT),
@@ -163,6 +164,7 @@ def to_table(bundle: Bundle, answers: Answers) -> pa.Table:
     n_customers, n_horizons = answers.log.n_customers, len(answers.predictions.horizons)
     about = {f"model_{key}": value for key, value in identity(bundle).items()}
     shared = {**customer_columns(bundle, answers), **about}
+    shared["segments"] = np.array([json.dumps(names) for names in answers.place.segments], dtype=object)
     shared["flags"] = np.array([json.dumps(flags) for flags in answers.place.flags], dtype=object)
     shared["null_reasons"] = np.array([json.dumps(r, sort_keys=True) for r in answers.null_reasons()], dtype=object)
     parts = [_arrow({**shared, **horizon_columns(answers, place)}, n_customers) for place in range(n_horizons)]

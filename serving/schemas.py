@@ -182,6 +182,7 @@ class CustomerPrediction(Given):
     lifecycle_status: Literal["prospect", "new", "active", "loyal", "at_risk", "lapsed", "reactivated"]
     rfm_score: Annotated[str | None, Field(pattern="^[1-5]{3}$")]
     predictions: list[HorizonPrediction]
+    segments: Annotated[list[str], Field(description="Every named rule that holds (serving/segments.py).")]
     null_reasons: dict[str, str]
     flags: list[str]
     rejected_orders: Annotated[dict[str, int], Field(description="Orders set aside, by the rule they broke.")]

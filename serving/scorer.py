@@ -22,6 +22,7 @@ from model.reasons import FAMILIES, LINES, Reasons, explain
 from model.spread import DEFAULT_LEVEL
 from model.standing import rfm_scores
 from serving import lifecycle
+from serving.segments import FEATURES, segments
 
 _FACTS: Final = {
     "historic_clv": "historic_clv",
@@ -61,8 +62,8 @@ class Place:
         Of predicted CLV within the primary horizon, in the base that the model was trained on, shape (n,).
     value_tier, lifecycle_status, rfm_score
         Texts, shape (n,) each; `rfm_score` is null without an order.
-    flags
-        Per customer, what to know before trusting a number.
+    flags, segments
+        Per customer, what to know before trusting a number, and every named rule that holds.
     """
 
     percentile: FloatArray
@@ -70,6 +71,7 @@ class Place:
     lifecycle_status: ObjectArray
     rfm_score: ObjectArray
     flags: list[list[str]]
+    segments: list[list[str]]
 
 
 @dataclass(frozen=True)
@@ -158,7 +160,7 @@ def score(
     model = bundle.model
     _require_currency(bundle, log)
     log = replace(log, zone=bundle.provenance.zone)  # days and hours are cut as they were for training
-    wanted = tuple(dict.fromkeys([*model.features, *_FACTS.values(), *_BTYD_FEATURES, *lifecycle.NEEDED]))
+    wanted = tuple(dict.fromkeys([*model.features, *_FACTS.values(), *_BTYD_FEATURES, *lifecycle.NEEDED, *FEATURES]))
     matrix = feature_matrix(log, as_of, wanted)
     known = np.zeros(log.n_customers, dtype=np.bool_)
     known[matrix.customers] = True
@@ -181,7 +183,7 @@ def score(
         as_of=as_of,
         known=known,
         facts=facts,
-        place=_place(model, matrix, everyone, known),
+        place=_place(model, matrix, everyone, known, past),
         predictions=_chosen(everyone, horizons),
         reasons=_reasons_of(model, matrix, answers, horizons) if explained and len(matrix.customers) else (),
         interval_level=interval_level,
@@ -196,15 +198,31 @@ def _reasons_of(
     return tuple(found[answers.place(days)] for days in dict.fromkeys(horizons or answers.horizons))
 
 
-def _place(model: ClvModel, matrix: FeatureMatrix, answers: Predictions, known: BoolArray) -> Place:
-    clv = np.ascontiguousarray(answers.clv[:, answers.place(model.primary_horizon)])
+def _place(model: ClvModel, matrix: FeatureMatrix, answers: Predictions, known: BoolArray, past: OrderLog) -> Place:
+    primary = answers.place(model.primary_horizon)
+    clv = np.ascontiguousarray(answers.clv[:, primary])
+    tiers = model.standing.tier(clv)
     statuses = np.full(len(known), lifecycle.PROSPECT, dtype=object)
     statuses[known] = lifecycle.status(matrix, model.standing.usual_gap_days)
     rfm = np.full(len(known), None, dtype=object)
     rfm[known] = ["".join(map(str, row)) for row in rfm_scores(matrix, model.standing.edges).tolist()]
-    flagged = iter(lifecycle.flags(matrix))
-    flags = [next(flagged) if one else [] for one in known.tolist()]
-    return Place(model.standing.percentile(clv), model.standing.tier(clv), statuses, rfm, flags)
+    events = Events(past)
+    last_at = events.max(np.where(events.amount > 0.0, events.at, -np.inf))
+    columns: dict[str, AnyArray] = {name: matrix.column(name) for name in FEATURES}
+    columns |= {
+        "last_order_age_us": (matrix.as_of - last_at)[known],
+        "value_tier": tiers[known],
+        "purchase_probability": answers.purchase_probability[known, primary],
+    }
+    named = segments(columns, matrix.as_of, model.standing)
+    percentile, flags = model.standing.percentile(clv), lifecycle.flags(matrix)
+    return Place(percentile, tiers, statuses, rfm, _for_all(flags, known), _for_all(named, known))
+
+
+def _for_all(of_known: list[list[str]], known: BoolArray) -> list[list[str]]:
+    """Lists of the known customers, and empty ones for the others, in the log's order."""
+    following = iter(of_known)
+    return [next(following) if one else [] for one in known.tolist()]
 
 
 def _require_currency(bundle: Bundle, log: OrderLog) -> None:
@@ -318,12 +336,13 @@ def records(bundle: Bundle, answers: Answers) -> list[dict[str, Any]]:
         {
             **fact,
             "predictions": list(predictions),
+            "segments": named,
             "flags": flags,
             "null_reasons": reasons,
             "model": model,
         }
-        for fact, predictions, flags, reasons in zip(
-            facts, horizons, answers.place.flags, answers.null_reasons(), strict=True
+        for fact, predictions, named, flags, reasons in zip(
+            facts, horizons, answers.place.segments, answers.place.flags, answers.null_reasons(), strict=True
         )
     ]
 

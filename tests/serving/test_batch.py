@@ -26,7 +26,7 @@ from serving.requests import answer
 from serving.schemas import MAX_CUSTOMERS
 
 SCORED_AT = "2026-01-01T00:00:00Z"
-_NESTED = {"predictions", "null_reasons", "model", "flags", "rejected_orders", "orders_after_as_of"}
+_NESTED = {"predictions", "segments", "null_reasons", "model", "flags", "rejected_orders", "orders_after_as_of"}
 
 
 def run(bundle: Bundle, log: OrderLog, out: Path | str, **how: Any) -> Any:
