@@ -21,7 +21,8 @@ from features.matrix import blocks
 from features.orders import OrderLog
 from model.bundle import Bundle
 from model.spread import DEFAULT_LEVEL
-from serving.scorer import Answers, customer_columns, horizon_columns, identity, score
+from serving.answer import customer_columns, horizon_columns, identity
+from serving.scorer import Answers, score
 
 BLOCK_ROWS: Final = 200_000
 TABLE: Final = "clv_scores"

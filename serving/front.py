@@ -20,11 +20,11 @@ import orjson
 
 from features.errors import BundleError, ClvError
 from model.bundle import Bundle
+from serving.answer import identity
 from serving.observing import Observed
 from serving.openapi import document
 from serving.page import PAGE
 from serving.requests import answer
-from serving.scorer import identity
 from serving.settings import ServiceSettings
 
 Message = dict[str, Any]

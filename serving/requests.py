@@ -17,8 +17,9 @@ from features.errors import ClvError
 from features.orders import OrderLog
 from features.typed import Codes, TypedOrders
 from model.bundle import Bundle
+from serving.answer import records
 from serving.schemas import MAX_CUSTOMERS, Customer, PredictRequest
-from serving.scorer import records, score
+from serving.scorer import score
 
 MAX_DETAILS = 5
 

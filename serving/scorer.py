@@ -1,10 +1,10 @@
-"""Orders + model → the answer, as columns: the one assembler behind HTTP and batch."""
+"""Orders + model → answers, as columns: the one scorer behind HTTP and batch; `answer` gives them their fields."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -12,13 +12,12 @@ from features.arrays import AnyArray, BoolArray, FloatArray, ObjectArray
 from features.columns import UNKNOWN_CURRENCY
 from features.errors import OrdersError
 from features.history import Events, before
-from features.instants import DAY_US, isoformat, local_us
 from features.matrix import FeatureMatrix, feature_matrix
 from features.orders import OrderLog
 from model.bundle import Bundle
 from model.clv import ClvModel
 from model.predictions import Predictions
-from model.reasons import FAMILIES, LINES, Reasons, explain
+from model.reasons import Reasons, explain
 from model.spread import DEFAULT_LEVEL
 from model.standing import rfm_scores
 from serving import lifecycle
@@ -45,9 +44,6 @@ NEXT_ORDER: Final = (
     "expected_date_of_next_order_window_end",
 )
 BOUNDS: Final = ("predicted_clv_lower", "predicted_clv_upper")
-WHOLE: Final = frozenset({"historic_number_of_orders", "days_since_last_order"})
-"""Facts that are whole numbers."""
-
 NO_ORDERS, ONE_ORDER, ONE_DAY, NOTHING_EXPECTED = "no_orders", "one_order", "one_purchase_day", "no_expected_orders"
 _REASONS: Final = {"predicted_average_order_value": NOTHING_EXPECTED, "p_alive": ONE_DAY}
 
@@ -258,112 +254,3 @@ def _chosen(answers: Predictions, horizons: Sequence[int] | None) -> Predictions
         np.ascontiguousarray(answers.upper[:, places]),
         answers.next_order_days,
     )
-
-
-def identity(bundle: Bundle) -> dict[str, str]:
-    """Which model answered, as in every answer."""
-    return {
-        "name": bundle.name,
-        "version": bundle.version,
-        "trained_on": bundle.provenance.trained_on,
-        "data_fingerprint": bundle.provenance.data_fingerprint,
-    }
-
-
-def customer_columns(bundle: Bundle, answers: Answers) -> dict[str, Any]:
-    """Fields of the customers: arrays of n values (NaN is null), or one value for all."""
-    return {
-        "customer_id": answers.log.customer_ids,
-        "currency": bundle.provenance.currency,
-        "as_of": isoformat(answers.as_of),
-        "basis": np.where(answers.known, "model", "prior").astype(object),
-        **answers.facts,
-        "p_alive": answers.predictions.p_alive,
-        **{field: _dates(answers, place) for place, field in enumerate(NEXT_ORDER)},
-        "percentile": answers.place.percentile,
-        "value_tier": answers.place.value_tier,
-        "lifecycle_status": answers.place.lifecycle_status,
-        "rfm_score": answers.place.rfm_score,
-    }
-
-
-def _dates(answers: Answers, place: int) -> ObjectArray:
-    """Dates of the next order in the model's time zone, null without an order, shape (n,)."""
-    days = answers.predictions.next_order_days[:, place]
-    out = np.full(len(days), None, dtype=object)
-    known = ~np.isnan(days)
-    instants = answers.as_of + np.floor(days[known] * DAY_US).astype(np.int64)
-    local = local_us(instants, answers.log.zone) // DAY_US
-    out[known] = local.astype("datetime64[D]").astype(str)
-    return out
-
-
-def horizon_columns(answers: Answers, place: int) -> dict[str, Any]:
-    """Fields of one horizon: arrays of n values (NaN is null), or one value for all."""
-    predictions = answers.predictions
-    days = predictions.horizons[place]
-    probability, clv = (
-        predictions.purchase_probability[:, place],
-        predictions.clv[:, place],
-    )
-    return {
-        "horizon_days": days,
-        "prediction_start": isoformat(answers.as_of),
-        "prediction_end": isoformat(answers.as_of + days * DAY_US),
-        "purchase_probability": probability,
-        "churn_probability": 1.0 - probability,
-        "predicted_number_of_orders": predictions.orders[:, place],
-        "predicted_average_order_value": predictions.average_order_value[:, place],
-        "predicted_clv": clv,
-        **dict(zip(BOUNDS, (predictions.lower[:, place], predictions.upper[:, place]), strict=True)),
-        "interval_level": answers.interval_level,
-        "total_clv": answers.facts["historic_clv"] + clv,
-    }
-
-
-def records(bundle: Bundle, answers: Answers) -> list[dict[str, Any]]:
-    """Answers as nested records, the shape of `serving.schemas.CustomerPrediction` less the request's own fields."""
-    n_customers = answers.log.n_customers
-    model = identity(bundle)
-    per_horizon = [
-        _rows(horizon_columns(answers, place), n_customers) for place in range(len(answers.predictions.horizons))
-    ]
-    for rows, reasons in zip(per_horizon, answers.reasons, strict=False):
-        _explain_rows(rows, reasons, answers.known)
-    horizons = zip(*per_horizon, strict=True)
-    facts = _rows(customer_columns(bundle, answers), n_customers)
-    return [
-        {
-            **fact,
-            "predictions": list(predictions),
-            "segments": named,
-            "flags": flags,
-            "null_reasons": reasons,
-            "model": model,
-        }
-        for fact, predictions, named, flags, reasons in zip(
-            facts, horizons, answers.place.segments, answers.place.flags, answers.null_reasons(), strict=True
-        )
-    ]
-
-
-def _explain_rows(rows: list[dict[str, Any]], reasons: Reasons, known: BoolArray) -> None:
-    """Give each known customer's row its reasons: families by size, then the lines that complete the sum."""
-    lines = np.stack([reasons.typical, reasons.season, reasons.horizons], axis=1)
-    for place, families, other in zip(np.flatnonzero(known), reasons.effects.tolist(), lines.tolist(), strict=True):
-        ordered = sorted(zip(FAMILIES.items(), families, strict=True), key=lambda pair: -abs(pair[1]))
-        both = [*ordered, *zip(LINES.items(), other, strict=True)]
-        rows[place]["reasons"] = [{"feature": name, "text": text, "effect": effect} for (name, text), effect in both]
-
-
-def _rows(columns: dict[str, Any], n_rows: int) -> list[dict[str, Any]]:
-    lists = [
-        _plain(column, name in WHOLE) if isinstance(column, np.ndarray) else [column] * n_rows
-        for name, column in columns.items()
-    ]
-    return [dict(zip(columns, row, strict=True)) for row in zip(*lists, strict=True)]
-
-
-def _plain(column: AnyArray, whole: bool) -> list[Any]:
-    """Python values, None for NaN."""
-    return [None if value != value else int(value) if whole else value for value in column.tolist()]

@@ -3,8 +3,9 @@
 In the order the data flows:
 
 - `cutoffs`, `labels`, `examples`: moments of the past, what happened after them, the training table;
-- `btyd`, `trees`, `level`, `prior`: maximum likelihood, boosting, the total, the newcomers; `fitting`: all of them;
-- `metrics`, `backtest`, `gate`: out-of-time evaluation and the verdict;
+- `btyd`, `trees`, `parts`, `spread`: maximum likelihood, boosting, the models of a horizon and their intervals;
+- `level`, `prior`: the total, the newcomers; `fitting`: all of them; `guards`: what must not leak;
+- `metrics`, `bootstrap`, `rivals` (`pareto_nbd`), `checks`, `backtest`, `gate`: out-of-time evaluation, the verdict;
 - `train`: all of it in one call; `fingerprint`, `plots`, `card`: its evidence;
 - `registry`: the only writer of MLflow; `pyfunc`: the model as MLflow serves it.
 """
