@@ -84,6 +84,15 @@ def test_bounds_never_fall_with_the_horizon(bundle: Bundle, shop: OrderLog) -> N
 
 
 @pytest.mark.slow
+def test_nothing_falls_with_the_horizon_for_any_cdnow_customer(cdnow: OrderLog) -> None:
+    model, matrix = fit(cdnow, cdnow.complete_until, (30, 90, 180)), feature_matrix(cdnow, cdnow.complete_until)
+    found = model.predict(matrix)
+    for values in (found.purchase_probability, found.orders, found.clv, found.lower, found.upper):
+        assert values.shape == (23_502, 3)
+        assert (np.diff(values, axis=1) >= 0).all()
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("shop", ["regular", "contract", "growing"])
 def test_windows_ahead_are_covered_in_other_shops(shop: str) -> None:
     """Recorded tolerance: at least 76 % of all, 70 % in the worst tenth of 300 customers, where 80 % are meant."""
