@@ -178,7 +178,7 @@ def run_case(
         float(labels.spend.sum()),
         float(labels.left_out.sum()),
         models,
-        {name: paired_differences(models[CLV].scored, models[name].scored) for name in others},
+        paired_differences(models[CLV].scored, {name: models[name].scored for name in others}),
         checks(ours, own, snapshot.matrix, labels, log, models[CLV].scored),
     )
 

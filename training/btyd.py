@@ -13,7 +13,7 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import betaln, digamma, gammaln
 
-from features.arrays import FloatArray
+from features.arrays import FloatArray, IntArray
 from model.btyd import BgNbd, Btyd, GammaGamma, Summary
 
 _PULL = 1e-5
@@ -124,23 +124,31 @@ def fit_gamma_gamma(x: FloatArray, mean: FloatArray) -> GammaGamma:
         return GammaGamma(1.0, 2.0, float(mean.mean()) if len(x) else 1.0)
     scale = float(np.average(mean, weights=x))
 
+    counts, place = np.unique(x, return_inverse=True)
+    mean = mean / scale
+
     def loss(theta: FloatArray) -> tuple[float, FloatArray]:
-        return _gamma_gamma_loss(theta, x, mean / scale)
+        return _gamma_gamma_loss(theta, x, mean, counts, place)
 
     first = np.log([4.0, 3.0, 1.0])
     p, q_less_1, v = np.exp(_minimum(loss, first, (9.0, 9.0, 9.0)))
     return GammaGamma(float(p), float(1.0 + q_less_1), float(v * scale))
 
 
-def _gamma_gamma_loss(theta: FloatArray, x: FloatArray, mean: FloatArray) -> tuple[float, FloatArray]:
-    """Negative log-likelihood per customer and its gradient in (log p, log(q - 1), log v)."""
+def _gamma_gamma_loss(
+    theta: FloatArray, x: FloatArray, mean: FloatArray, counts: FloatArray, place: IntArray
+) -> tuple[float, FloatArray]:
+    """Negative log-likelihood per customer and its gradient in (log p, log(q - 1), log v).
+
+    Gammas depend on the number of values only: taken once per distinct number (`counts[place] == x`).
+    """
     p, q_less_1, v = np.exp(theta)
     q = 1.0 + q_less_1
     shape, total = p * x, x * mean
-    likelihood = -betaln(shape, q) + q * np.log(v) + shape * np.log(total) - (shape + q) * np.log(total + v)
-    d_shape = digamma(shape + q) - digamma(shape) + np.log(total) - np.log(total + v)
+    likelihood = -betaln(p * counts, q)[place] + q * np.log(v) + shape * np.log(total) - (shape + q) * np.log(total + v)
+    d_shape = digamma(p * counts + q)[place] - digamma(p * counts)[place] + np.log(total) - np.log(total + v)
     d_p = (x * d_shape).sum() * p
-    d_q = (digamma(shape + q) - digamma(q) + np.log(v) - np.log(total + v)).sum() * q_less_1
+    d_q = (digamma(p * counts + q)[place] - digamma(q) + np.log(v) - np.log(total + v)).sum() * q_less_1
     d_v = (q / v - (shape + q) / (total + v)).sum() * v
     value = -(likelihood - np.log(mean)).sum() + _PULL * (theta**2).sum()
     gradient = -np.array([d_p, d_q, d_v]) + 2 * _PULL * theta

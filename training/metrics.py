@@ -24,11 +24,14 @@ class Ranking:
 
     def __init__(self, values: FloatArray) -> None:
         _, self._group = np.unique(values, return_inverse=True)
+        self._last: tuple[FloatArray, FloatArray] | None = None
 
     def middle(self, weights: FloatArray) -> FloatArray:
-        """Weight below each row plus half the weight of its ties, shape (n,)."""
-        of_group = np.bincount(self._group, weights=weights)
-        return (np.cumsum(of_group) - of_group / 2.0)[self._group]
+        """Weight below each row plus half the weight of its ties, shape (n,); the last one asked for is kept."""
+        if self._last is None or self._last[0] is not weights:
+            of_group = np.bincount(self._group, weights=weights)
+            self._last = weights, (np.cumsum(of_group) - of_group / 2.0)[self._group]
+        return self._last[1]
 
     def tied(self, weights: FloatArray) -> FloatArray:
         """Weight of the rows that tie with each row, itself included, shape (n,)."""

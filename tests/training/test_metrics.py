@@ -105,8 +105,8 @@ def test_a_model_does_not_differ_from_itself_and_does_from_a_worse_one() -> None
     s = sample()
     noise = np.random.default_rng(3).normal(0, 30, len(s.clv))
     worse = replace(s, clv=s.clv + noise)
-    assert all(d.estimate == d.lower == d.upper == 0 for d in paired_differences(s, s).values())
-    better = paired_differences(s, worse)
+    assert all(d.estimate == d.lower == d.upper == 0 for d in paired_differences(s, {"same": s})["same"].values())
+    better = paired_differences(s, {"worse": worse})["worse"]
     assert better["spearman"].lower > 0
     assert better["rmse"].upper < 0
     assert better["spearman"].lower < better["spearman"].estimate < better["spearman"].upper
