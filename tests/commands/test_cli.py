@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from commands.cli import run
-from training.simulation import simulate
+from training.simulation import SHOPS, simulate
 
 CLV = str(Path(sys.executable).with_name("clv"))
 
@@ -34,7 +34,7 @@ def test_the_whole_path(home: Path, small_csv: str, tmp_path: Path, capsys: pyte
     assert run(["train", small_csv, "--horizon-days", "30", "--format", "json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["horizons"] == [30]
-    assert {"clv", "carry_forward", "bgnbd_gamma_gamma"} == set(document["cutoffs"][0]["models"])
+    assert {"clv", "carry_forward", "bgnbd_gamma_gamma", "rfm_score"} == set(document["cutoffs"][0]["models"])
     code = run(["promote"])
     told = capsys.readouterr().err
     if not all(verdict["holds"] for verdict in document["gate"]):
@@ -54,12 +54,19 @@ def test_backtest_prints_one_json_document_and_writes_predictions(
 ) -> None:
     out = tmp_path / "predictions.csv"
     words = ["backtest", small_csv, "--horizon-days", "30", "--as-of", "2023-08-01", "--format", "json"]
+    words += ["--rival", "pareto_nbd", "--margin", "0.5", "--contact-cost", "1"]
     assert run([*words, "--predictions", str(out)]) == 0
     document = json.loads(capsys.readouterr().out)
+    models = document["cutoffs"][0]["models"]
+    assert "pareto_nbd" in models
+    assert models["clv"]["top10_profit"] < models["clv"]["top20_profit"]
     assert [c["as_of"] for c in document["cutoffs"]] == ["2023-08-01T00:00:00Z"]
     frame = pd.read_csv(out)
     assert len(frame) == document["cutoffs"][0]["n_customers"]
     assert frame.actual.sum() == pytest.approx(document["cutoffs"][0]["actual_total"])
+    assert ((frame.lower <= frame.predicted_clv) & (frame.predicted_clv <= frame.upper)).all()
+    inside = (frame.lower <= frame.actual) & (frame.actual <= frame.upper)
+    assert inside.mean() == pytest.approx(models["clv"]["coverage"])
     assert run(["backtest", small_csv, "--horizon-days", "30"]) == 0
     assert "bgnbd_gamma_gamma" in capsys.readouterr().out
 
@@ -78,6 +85,7 @@ def test_backtest_prints_one_json_document_and_writes_predictions(
         (["train"], 2, "Missing argument"),
         (["backtest", "{csv}", "--horizon-days", "0"], 2, "greater than or equal to 1"),
         (["backtest", "{csv}", "--horizon-days", "500"], 2, "longest possible"),
+        (["backtest", "{csv}", "--horizon-days", "30", "--rival", "oracle"], 2, "lightgbm_tweedie, pareto_nbd"),
         (["score", "{csv}", "--out", "scores.xlsx"], 2, "ends in"),
         (["score", "{csv}", "--out", "scores.csv"], 1, "No model is registered"),
         (["promote"], 1, "No model is registered"),
@@ -96,6 +104,21 @@ def test_errors_are_a_sentence_and_an_exit_code(
     told = capsys.readouterr().err
     assert says in re.sub(r"\s+", " ", told)
     assert "Traceback" not in told
+
+
+def test_a_log_without_a_signal_is_told_so_and_not_promoted(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shop = SHOPS["unpredictable"](250, 300, 4)
+    at = (pd.Timestamp("2023-01-01") + pd.to_timedelta(shop.day, unit="D")).round("s")
+    frame = pd.DataFrame({"customer_id": shop.customer, "ordered_at": at, "amount": shop.amount})
+    frame.to_csv(tmp_path / "orders.csv", index=False)
+    assert run(["train", str(tmp_path / "orders.csv"), "--horizon-days", "60"]) == 0
+    said = re.sub(r"\s+", " ", capsys.readouterr().out)
+    assert "No usable signal" in said
+    assert "Only 250 customers" in said
+    assert run(["promote"]) == 1
+    assert "no usable signal" in re.sub(r"\s+", " ", capsys.readouterr().err)
 
 
 def test_rejected_rows_are_written_where_asked(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
