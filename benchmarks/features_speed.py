@@ -48,7 +48,7 @@ Numbers = dict[str, float]
 def simulate(n_customers: int, seed: int, refund_share: float = 0.02) -> pa.Table:
     """BG/NBD orders with gamma-gamma values over two years, in time order; some orders are sent back."""
     rng = np.random.default_rng(seed)
-    rate = rng.gamma(0.9, 1.0 / 23.0, n_customers)  # orders per day while active
+    rate = rng.gamma(0.9, 1.0 / 17.0, n_customers)  # orders per day while active
     joins = rng.uniform(0.0, DAYS - 1.0, n_customers)
     possible = rng.poisson(rate * (DAYS - joins))
     made = np.minimum(possible, rng.geometric(rng.beta(0.8, 11.0, n_customers)) - 1)

@@ -107,7 +107,12 @@ class HorizonModel:
 
     def log_spend(self, spend: FloatArray, value: FloatArray, probability: FloatArray) -> FloatArray:
         """Log of expected spend given a purchase, from the scores of both views, shape (n,)."""
-        return (1.0 - self.value_share) * spend + self.value_share * (value - np.log(probability))
+        return joined_views(spend, value, probability, self.value_share)
+
+
+def joined_views(spend: FloatArray, value: FloatArray, probability: FloatArray, value_share: float) -> FloatArray:
+    """Log of spend given a purchase: the view of buyers, and that of everyone less the log of the probability."""
+    return (1.0 - value_share) * spend + value_share * (value - np.log(probability))
 
 
 @dataclass(frozen=True)

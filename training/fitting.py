@@ -96,8 +96,9 @@ def _fit(
         grown = fit_horizon(examples, input_names(features), horizon, seed, level.value.sd)
         parts.append(set_level(grown, now, now.btyd(modified), features, level))
     returns = fit_next_order(examples.rows(examples.n_orders > 0), input_names(features), seed)
-    nowhere = Standing(np.zeros(101), rfm_edges(now.matrix), 1.0)
-    model = ClvModel(features, now.btyd(modified), tuple(parts), returns, fit_prior(past, as_of, horizons), nowhere)
+    unmeasured = Standing(np.zeros(101), rfm_edges(now.matrix), 1.0)  # needs what the model predicts
+    prior = fit_prior(past, as_of, horizons)
+    model = ClvModel(features, now.btyd(modified), tuple(parts), returns, prior, unmeasured)
     answers = model.predict(now.matrix)
     primary = np.ascontiguousarray(answers.clv[:, answers.place(model.primary_horizon)])
     return replace(model, standing=measure(now.matrix, primary))

@@ -6,7 +6,6 @@ Calibration and blends use out-of-fold scores, whose folds are cut by customer. 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -16,8 +15,7 @@ from sklearn.linear_model import LogisticRegression
 
 from features.arrays import FloatArray, IntArray
 from features.errors import TrainingError
-from model.clv import Blend, HorizonModel, NextOrder, Part
-from model.spread import Spread
+from model.clv import Blend, HorizonModel, NextOrder, Part, joined_views
 from training.examples import Examples
 from training.spread import fit_spread
 from training.trees import fold_of, grow, grow_with_folds
@@ -53,13 +51,12 @@ def fit_horizon(
     spend, log_spend = _fit_spend(buyers, names, seed, share["spend"])
     value, log_value = _fit_value(examples, names, seed, share["value"])
     orders = _fit_orders(buyers, names, seed, share["orders"])
-    value_share = VALUE_SHARE * share["value"]
-    open_spread = Spread(np.zeros(1), np.zeros((1, 1)), level_sd)
-    fitted = HorizonModel(horizon_days, churn, orders, spend, value, value_share, open_spread)
-    expected = np.exp(fitted.log_spend(log_spend, log_value[purchased], chance[purchased]))
+    value_share, bought = VALUE_SHARE * share["value"], chance[purchased]
+    expected = np.exp(joined_views(log_spend, log_value[purchased], bought, value_share))
     target = _positive(buyers.spend)
     expected *= target.sum() / expected.sum()
-    return replace(fitted, spread=fit_spread(chance[purchased] * expected, expected, target, level_sd))
+    spread = fit_spread(bought * expected, expected, target, level_sd)
+    return HorizonModel(horizon_days, churn, orders, spend, value, value_share, spread)
 
 
 def _fit_churn(

@@ -164,7 +164,13 @@ def test_ctrl_c_leaves_nothing_half_done(
     environment = {**os.environ, "CLV_HOME": str(tmp_path / "home")}
     more = ["--bundle", str(cdnow_bundle_folder), "--out", "scores.parquet"] if command == "score" else []
     words = [CLV, command, str(cdnow_path), *more]
-    with subprocess.Popen(words, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True) as process:
+
+    def heed_ctrl_c() -> None:  # a test run started in the background of a shell hands "ignore it" down
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    with subprocess.Popen(
+        words, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True, preexec_fn=heed_ctrl_c
+    ) as process:
         assert process.stderr is not None
         assert "rows read" in process.stderr.readline()  # the log is read: training or scoring begins
         process.send_signal(signal.SIGINT)
