@@ -77,9 +77,12 @@ _ORDERS = Annotated[
     str,
     typer.Argument(
         metavar="ORDERS",
-        help="CSV (any delimiter, .gz), Parquet file, folder or glob, s3://… or gs://… path, or a SQLAlchemy URL.",
+        help="CSV (any delimiter, .gz), Parquet file, folder or glob, s3://… or gs://… path, a SQLAlchemy URL, "
+        "or `store`: the order store.",
     ),
 ]
+STORE = "store"
+"""Stands for the order store, as a log and as a place of scores; a file of that name is `./store`."""
 C = TypeVar("C", bound=Callable[..., None])
 
 
@@ -96,7 +99,13 @@ class OrderSource:
         from commands.console import say
         from features.reading import read_orders
 
-        intake = read_orders(self.path, self.options, now=now_us(), on_rejected=self._write_rejected)
+        raw = None
+        if self.path == STORE:
+            from commands.settings import order_store
+            from serving.store_log import raw_orders
+
+            raw = raw_orders(order_store())
+        intake = read_orders(self.path, self.options, now=now_us(), on_rejected=self._write_rejected, raw=raw)
         say(intake.summary())
         return intake
 

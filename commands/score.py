@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from commands.options import (
+    STORE,
     AsOf,
     Horizons,
     Name,
@@ -16,6 +18,9 @@ from commands.options import (
     now_us,
     reads_orders,
 )
+
+if TYPE_CHECKING:
+    from serving.batch import Writer
 
 
 @reads_orders
@@ -26,7 +31,7 @@ def score(
         str,
         typer.Option(
             metavar="PATH|SQL-URL",
-            help="A .parquet, .csv or .csv.gz path, or a SQLAlchemy URL.",
+            help="A .parquet, .csv or .csv.gz path, a SQLAlchemy URL, or `store`: the order store.",
         ),
     ],
     as_of: AsOf = None,
@@ -34,6 +39,10 @@ def score(
     interval_level: Annotated[
         float, typer.Option(min=0.01, max=0.99, help="Chance with which an interval holds the value.")
     ] = 0.8,
+    margin: Annotated[float, typer.Option(help="Share of value that the shop keeps, in (0, 1].")] = 1.0,
+    discount_rate: Annotated[
+        float, typer.Option(min=0.0, max=10.0, help="Yearly rate at which money to come loses worth.")
+    ] = 0.0,
     name: Name = "clv",
     version: Annotated[str | None, typer.Option(help="Version to score with; the champion if absent.")] = None,
     bundle: Annotated[Path | None, typer.Option(help="Score with this bundle folder; no registry is asked.")] = None,
@@ -41,12 +50,19 @@ def score(
 ) -> None:
     """Score every customer with the champion model."""
     from commands.console import counting, say
-    from commands.settings import home
+    from commands.settings import home, order_store
+    from features.errors import UsageError
     from features.instants import isoformat
     from model.bundle import load_bundle
-    from serving.batch import checked_out, score_base
+    from model.terms import Terms
+    from serving.batch import checked_out, output, score_base
+    from serving.scorer import Question
+    from serving.store_log import scores_into
 
-    checked_out(out)
+    if not 0.0 < margin <= 1.0:
+        raise UsageError(f"--margin {margin} must be above 0 and at most 1.")
+    if out != STORE:
+        checked_out(out)
     if bundle is None:
         from serving.store import ModelStore
 
@@ -55,16 +71,19 @@ def score(
     loaded = load_bundle(bundle)
     log = orders.read().log
     moment = instant(as_of, log.complete_until)
+    scored_at = isoformat(now_us())
+    writing: AbstractContextManager[Writer] = (
+        scores_into(order_store(), scored_at, loaded.model.primary_horizon)
+        if out == STORE
+        else output(out, scored_at=scored_at, table=out_table)
+    )
     with counting("scoring", log.n_customers) as advance:
         done = score_base(
             loaded,
             log,
             moment,
-            out,
-            horizon_days,
-            interval_level=interval_level,
-            scored_at=isoformat(now_us()),
-            table=out_table,
+            writing,
+            Question(horizon_days, interval_level, terms=Terms(margin, discount_rate)),
             on_customers=advance,
         )
     say(f"{done.n_customers:,} customers as of {isoformat(moment)}: {done.n_rows:,} rows.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +12,7 @@ from typing import Annotated
 import typer
 
 from commands.options import Name
+from commands.settings import Home, home
 from features.errors import UsageError
 
 
@@ -28,27 +30,46 @@ def serve(
         typer.Option(help="Serve this bundle folder; no registry is asked."),
     ] = None,
 ) -> None:
-    """Serve predictions over HTTP (BentoML). Stop with Ctrl-C; requests in flight end."""
+    """Serve predictions over HTTP (BentoML); a new champion is taken up while serving.
+
+    Stop with Ctrl-C; requests in flight end.
+    """
     from commands.console import say
-    from commands.settings import home
     from model.bundle import load_bundle
     from serving.service import is_loopback
     from serving.settings import from_environment
 
-    if not is_loopback(host) and not from_environment().api_key_hashes:
+    if not is_loopback(host) and not from_environment().api_keys:
         raise UsageError(
             f"Listening on {host} needs an API key: set CLV_API_KEYS_SHA256 to the SHA-256 of the key, "
             "for example $(printf %s KEY | sha256sum | cut -d' ' -f1), or listen on 127.0.0.1."
         )
     _require_free(host, port)
-    place = home()
+    place, follows = home(), False
     if bundle is None:
         from serving.store import ModelStore
 
         bundle = ModelStore(place.registry_uri, place.bundles).bundle_folder(name, version)
+        follows = version is None
     loaded = load_bundle(bundle)
     say(f"Serving {loaded.name} version {loaded.version} on http://{host}:{port} (Ctrl-C stops)")
-    _become_bentoml(host, port, workers, bundle.resolve(), place.folder.resolve())
+    served = bundle.resolve()
+    if follows:
+        served = _followed(place, name, port, served)
+    _become_bentoml(host, port, workers, served, place.folder.resolve())
+
+
+def _followed(place: Home, name: str, port: int, bundle: Path) -> Path:
+    """Start the process that follows the champion; it ends with this one. The file that it writes."""
+    from serving.pointer import Pointer, write_pointer
+
+    pointer = place.run.resolve() / f"served-{port}.json"
+    write_pointer(pointer, Pointer(str(bundle)))
+    clv = str(Path(sys.executable).with_name("clv"))
+    environment = {**os.environ, "CLV_HOME": str(place.folder.resolve()), "PYTHONSAFEPATH": "1"}
+    words = ["follow", str(pointer), "--name", name, "--parent", str(os.getpid())]
+    subprocess.Popen([clv, *words], env=environment, stdin=subprocess.DEVNULL)
+    return pointer
 
 
 def _require_free(host: str, port: int) -> None:
@@ -65,7 +86,7 @@ def _require_free(host: str, port: int) -> None:
 
 def _become_bentoml(host: str, port: int, workers: int, bundle: Path, state: Path) -> None:
     """Replace this process, so that signals reach BentoML; its imports see only installed packages."""
-    empty = state / "run"
+    empty = state / "empty"
     empty.mkdir(exist_ok=True)
     words = [
         "-m",
@@ -79,6 +100,7 @@ def _become_bentoml(host: str, port: int, workers: int, bundle: Path, state: Pat
     chosen = {
         "CLV_BUNDLE": str(bundle),
         "CLV_WORKERS": str(workers),
+        "CLV_HOME": str(state),
         "PYTHONSAFEPATH": "1",
         "BENTOML_DO_NOT_TRACK": "True",
         "BENTOML_HOME": os.environ.get("BENTOML_HOME", str(state / "bentoml")),

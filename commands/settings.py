@@ -7,9 +7,12 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from features.errors import UsageError, listed
+
+if TYPE_CHECKING:
+    from serving.order_store import OrderStore
 
 CONFIG: Final = "clv.toml"
 _TABLES: Final = {
@@ -45,6 +48,13 @@ class Home:
         return None if os.environ.get("MLFLOW_TRACKING_URI") else (self.folder.resolve() / "artifacts").as_uri()
 
     @property
+    def run(self) -> Path:
+        """Files of running services."""
+        folder = self.folder / "run"
+        folder.mkdir(exist_ok=True)
+        return folder
+
+    @property
     def bundles(self) -> Path:
         """Local copies of registered bundles."""
         return self.folder / "bundles"
@@ -72,6 +82,14 @@ def home() -> Home:
     }.items():
         os.environ.setdefault(name, value)
     return Home(folder)
+
+
+def order_store() -> OrderStore:
+    """Open the order store: `$CLV_STORE`, else a SQLite file in the home."""
+    from serving.order_store import OrderStore
+    from serving.settings import from_environment
+
+    return OrderStore.open(from_environment().store)
 
 
 def config(path: Path = Path(CONFIG)) -> Mapping[str, Mapping[str, Any]]:

@@ -8,40 +8,10 @@ from typing import Any
 import pyarrow as pa
 import sqlalchemy as sa
 
+from features.engines import engine_for, hidden
 from features.errors import OrdersError, UsageError
 
 _CHUNK_ROWS = 50_000
-
-
-def engine_for(url: str) -> sa.Engine:
-    """Engine of a SQLAlchemy URL; `postgresql://` means psycopg 3.
-
-    Raises
-    ------
-    UsageError
-        The URL is no SQLAlchemy URL, or its driver is not installed.
-    """
-    try:
-        parsed = sa.make_url(url)
-        if parsed.drivername in ("postgresql", "postgres"):
-            parsed = parsed.set(drivername="postgresql+psycopg")
-        return sa.create_engine(parsed)
-    except (
-        sa.exc.ArgumentError,
-        sa.exc.NoSuchModuleError,
-        ModuleNotFoundError,
-    ) as error:
-        raise UsageError(
-            f"{hidden(url)!r} is no usable SQLAlchemy URL. Examples: sqlite:///shop.db, postgresql://user@host/shop."
-        ) from error
-
-
-def hidden(url: str) -> str:
-    """Return the URL with its password hidden."""
-    try:
-        return sa.make_url(url).set(query={}).render_as_string(hide_password=True)
-    except sa.exc.ArgumentError:
-        return url.partition("://")[0] + "://…"
 
 
 def read_database(url: str, table: str | None, query: str | None) -> pa.Table:

@@ -9,6 +9,7 @@
     ├── BundleError          503  exit 1   no model, or one that is damaged or of another version
     ├── RegistryError        503  exit 1   the model registry is unreachable or lacks what was asked
     ├── GateError            409  exit 1   the promotion gate says no
+    ├── StoreError           503  exit 1   the order store cannot be reached, or does not answer
     └── OutputError          507  exit 1   a result cannot be written where it was asked for
 
 A message says what is wrong, names at most five offenders, the rule, and the repair.
@@ -76,6 +77,12 @@ class GateError(ClvError):
     """The promotion gate says no."""
 
     status, code = 409, "gate_refused"
+
+
+class StoreError(ClvError):
+    """The order store cannot be reached, or does not answer."""
+
+    status, code = 503, "store_unavailable"
 
 
 class OutputError(ClvError):

@@ -11,7 +11,7 @@ from features.errors import OrdersError
 from features.instants import from_us
 from features.options import ReadOptions
 from features.sources import read_raw, shown_source
-from features.validation import Intake, validate
+from features.validation import Intake, RawOrders, validate
 
 _log = logging.getLogger(__name__)
 
@@ -22,6 +22,7 @@ def read_orders(
     *,
     now: int | None = None,
     on_rejected: Callable[[pa.Table], None] = lambda _: None,
+    raw: RawOrders | None = None,
 ) -> Intake:
     """Read an order log and account for every row.
 
@@ -31,6 +32,8 @@ def read_orders(
         Path, folder, glob, remote path or SQLAlchemy URL; see `features.sources.read_raw`.
     on_rejected
         Called with the rejected rows, also when none was usable.
+    raw
+        The rows, where they have been read already; `source` then only names them.
     now
         Instant in µs UTC; rows later than one day after it are rejected. None skips the rule.
 
@@ -41,7 +44,7 @@ def read_orders(
     """
     settings = options or ReadOptions()
     shown = shown_source(source)
-    intake = validate(read_raw(source, settings), settings, now)
+    intake = validate(raw or read_raw(source, settings), settings, now)
     on_rejected(intake.rejected)
     if intake.n_read == 0:
         raise OrdersError(f"{shown!r} has a header but no orders.")

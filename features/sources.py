@@ -75,7 +75,7 @@ def shown_source(source: str) -> str:
 
 
 def _without_secrets(url: str) -> str:
-    from features.databases import hidden
+    from features.engines import hidden
 
     return hidden(url)
 

@@ -64,6 +64,10 @@ class Reasons:
     horizons: FloatArray
     effects: FloatArray
 
+    def scaled(self, by: FloatArray) -> Reasons:
+        """The same in other money: every line times a factor of its customer, shape (n,)."""
+        return Reasons(self.typical * by, self.season * by, self.horizons * by, self.effects * by[:, None])
+
 
 def explain(model: ClvModel, matrix: FeatureMatrix, answers: Predictions) -> tuple[Reasons, ...]:
     """Explain every fitted horizon of `answers`, which the model gave for the same matrix."""

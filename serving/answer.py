@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from features.arrays import AnyArray, BoolArray, ObjectArray
+from features.arrays import AnyArray, BoolArray, FloatArray, ObjectArray
 from features.instants import DAY_US, isoformat, local_us
 from model.bundle import Bundle
 from model.reasons import FAMILIES, LINES, Reasons
@@ -56,7 +56,7 @@ def _dates(answers: Answers, place: int) -> ObjectArray:
 
 def horizon_columns(answers: Answers, place: int) -> dict[str, Any]:
     """Fields of one horizon: arrays of n values (NaN is null), or one value for all."""
-    predictions = answers.predictions
+    predictions, terms = answers.predictions, answers.question.terms
     days = predictions.horizons[place]
     probability, clv = (
         predictions.purchase_probability[:, place],
@@ -72,9 +72,16 @@ def horizon_columns(answers: Answers, place: int) -> dict[str, Any]:
         "predicted_average_order_value": predictions.average_order_value[:, place],
         "predicted_clv": clv,
         **dict(zip(BOUNDS, (predictions.lower[:, place], predictions.upper[:, place]), strict=True)),
-        "interval_level": answers.interval_level,
-        "total_clv": answers.facts["historic_clv"] + clv,
+        "interval_level": answers.question.interval_level,
+        "margin": terms.margin,
+        "discount_rate": terms.discount_rate,
+        "total_clv": _past(answers) + clv,
     }
+
+
+def _past(answers: Answers) -> FloatArray:
+    """What the customers have brought so far, at the margin that was asked, money, shape (n,)."""
+    return answers.facts["historic_clv"] * answers.question.terms.margin
 
 
 def records(bundle: Bundle, answers: Answers) -> list[dict[str, Any]]:

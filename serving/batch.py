@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -15,14 +15,14 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import sqlalchemy as sa
 
-from features.databases import engine_for, hidden
+from features.engines import engine_for, hidden
 from features.errors import OutputError, UsageError
 from features.matrix import blocks
 from features.orders import OrderLog
 from model.bundle import Bundle
-from model.spread import DEFAULT_LEVEL
+from model.terms import factors
 from serving.answer import customer_columns, horizon_columns, identity
-from serving.scorer import Answers, score
+from serving.scorer import EVERYTHING, Answers, Question, score
 
 BLOCK_ROWS: Final = 200_000
 TABLE: Final = "clv_scores"
@@ -58,6 +58,8 @@ SCHEMA: Final = pa.schema(
         ("predicted_clv_lower", _NUMBER),
         ("predicted_clv_upper", _NUMBER),
         ("interval_level", _NUMBER),
+        ("margin", _NUMBER),
+        ("discount_rate", _NUMBER),
         ("total_clv", _NUMBER),
         ("segments", _TEXT),
         ("flags", _TEXT),
@@ -103,25 +105,18 @@ def score_base(
     bundle: Bundle,
     log: OrderLog,
     as_of: int,
-    out: str,
-    horizons: Sequence[int] | None = None,
+    writing: AbstractContextManager[Writer],
+    question: Question = EVERYTHING,
     *,
-    interval_level: float = DEFAULT_LEVEL,
-    scored_at: str,
-    table: str = TABLE,
     on_customers: Callable[[int], None] = lambda _: None,
 ) -> BatchDone:
     """Score every customer of a log.
 
     Parameters
     ----------
-    out
-        `.parquet`, `.csv` or `.csv.gz` path, or a SQLAlchemy URL; what stood there is replaced when
-        the last row is written, and stays untouched until then.
-    scored_at
-        ISO instant, kept in the Parquet metadata.
-    table
-        Table of a SQL output.
+    writing
+        Where the rows go, as `output` or `serving.store_log.scores_into` opens it: what stood there is replaced
+        when the last row is written, and stays untouched until then.
 
     Raises
     ------
@@ -132,9 +127,9 @@ def score_base(
     """
     n_prior = n_rows = n_after = 0
     sums: dict[int, tuple[float, float]] = {}
-    with opened(out, table, {"scored_at": scored_at}) as writer:
+    with writing as writer:
         for low, high in blocks(log.starts, BLOCK_ROWS):
-            answers = score(bundle, log.customers(low, high), as_of, horizons, interval_level)
+            answers = score(bundle, log.customers(low, high), as_of, question)
             rows = to_table(bundle, answers)
             writer.write(rows)
             n_prior += int((~answers.known).sum())
@@ -144,15 +139,17 @@ def score_base(
                 before = sums.get(days, (0.0, 0.0))
                 sums[days] = (before[0] + clv, before[1] + variance)
             on_customers(high - low)
-    return BatchDone(log.n_customers, n_prior, n_rows, n_after, _totals(bundle, sums, interval_level))
+    return BatchDone(log.n_customers, n_prior, n_rows, n_after, _totals(bundle, sums, question.interval_level))
 
 
 def _sums(bundle: Bundle, answers: Answers) -> Iterator[tuple[int, float, float]]:
     """(horizon, sum of the values, sum of their own variances) of a block."""
-    predictions = answers.predictions
-    for place, days in enumerate(predictions.horizons):
-        probability, clv = predictions.purchase_probability[:, place], predictions.clv[:, place]
-        yield days, float(clv.sum()), float(bundle.model.part(days).spread.variance(probability, clv).sum())
+    taken, net = answers.predictions, answers.net
+    by = factors(taken, net)
+    for place, days in enumerate(net.horizons):
+        probability, clv = net.purchase_probability[:, place], net.clv[:, place]
+        own = bundle.model.part(days).spread.variance(probability, clv) * by[:, place] ** 2
+        yield days, float(taken.clv[:, place].sum()), float(own.sum())
 
 
 def _totals(bundle: Bundle, sums: Mapping[int, tuple[float, float]], level: float) -> tuple[Total, ...]:
@@ -194,14 +191,24 @@ def checked_out(out: str) -> None:
 
 
 @contextmanager
-def opened(out: str, table: str, metadata: Mapping[str, str]) -> Iterator[Writer]:
-    """Open an output that replaces what stood there only when the block ends well."""
+def output(out: str, *, scored_at: str, table: str = TABLE) -> Iterator[Writer]:
+    """Open an output that replaces what stood there only when the block ends well.
+
+    Parameters
+    ----------
+    out
+        `.parquet`, `.csv` or `.csv.gz` path, or a SQLAlchemy URL.
+    scored_at
+        ISO instant, kept in the Parquet metadata.
+    table
+        Table of a SQL output.
+    """
     checked_out(out)
     if "://" in out:
         with _sql_table(out, table) as writer:
             yield writer
         return
-    with _file(Path(out), metadata) as writer:
+    with _file(Path(out), {"scored_at": scored_at}) as writer:
         yield writer
 
 

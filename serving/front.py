@@ -1,6 +1,6 @@
-"""The ASGI front: our routes, limits and errors, ahead of BentoML's own application.
+"""The ASGI front: keys, limits, deadlines, request ids and typed errors, ahead of BentoML's own application.
 
-BentoML keeps what it is good at (workers, lifespan, health, `/metrics`, packaging); requests with
+BentoML keeps what it is good at (workers, lifespan, liveness, `/metrics`, packaging); requests with
 customers in them never reach its stack, which logs rejected values, has no body limit and
 labels metrics with raw paths. See `docs/decisions/0003-asgi-front.md`.
 """
@@ -8,45 +8,32 @@ labels metrics with raw paths. See `docs/decisions/0003-asgi-front.md`.
 from __future__ import annotations
 
 import asyncio
-import logging
 import re
 import time
 import uuid
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
-from typing import Any, Final, Protocol
+from typing import Any, Final
+from urllib.parse import parse_qs
 
 import orjson
 
-from features.errors import BundleError, ClvError
-from model.bundle import Bundle
-from serving.answer import identity
+from features.errors import ClvError
+from serving.api import Api, Call, Headers, Reply
+from serving.events import event
 from serving.observing import Observed
-from serving.openapi import document
-from serving.page import PAGE
-from serving.requests import answer
+from serving.routes import PASSED_ON, Route, routes_of
+from serving.served import Served
 from serving.settings import ServiceSettings
 
 Message = dict[str, Any]
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
 App = Callable[[Any, Receive, Send], Awaitable[None]]
-Headers = tuple[tuple[bytes, bytes], ...]
-Answer = tuple[bytes, bytes]
 
-PASSED_ON: Final = frozenset({"/livez", "/readyz", "/healthz", "/metrics"})
-_OPEN: Final = PASSED_ON | {"/"}
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
-_JSON: Final = b"application/json"
 _CLOSE: Final = ((b"connection", b"close"),)
-
-_log = logging.getLogger("clv.serving")
-
-
-class HasBundle(Protocol):
-    """What the front needs of the service instance."""
-
-    bundle: Bundle | None
+_SLOW_SECONDS: Final = 1.0
 
 
 class Refusal(Exception):
@@ -62,28 +49,22 @@ class Disconnected(Exception):
 
 
 class Front:
-    """Owns every path but health and metrics, which BentoML answers."""
+    """Owns every path but liveness and metrics, which BentoML answers."""
 
     def __init__(
         self,
         inner: App,
-        service: Callable[[], HasBundle],
+        served: Callable[[], Served],
         settings: ServiceSettings,
         executor: Executor,
         *,
         exposed: bool = False,
     ) -> None:
-        self._inner, self._service, self._settings = inner, service, settings
-        self._executor = executor
-        self._locked = exposed and not settings.api_key_hashes
-        self._routes: dict[str, tuple[str, Callable[[Any, Receive], Awaitable[Answer]]]] = {
-            "/v1/predict": ("POST", self._predict),
-            "/v1/model": ("GET", self._model),
-            "/docs.json": ("GET", self._docs),
-            "/": ("GET", self._page),
-        }
-        self._docs_body = orjson.dumps(document())
-        self._observed = Observed(self._routes)
+        self._inner, self._served, self._settings, self._executor = inner, served, settings, executor
+        self._locked = exposed and not settings.api_keys
+        self._observed = Observed()
+        self._api: Api | None = None
+        self._waiting = 0
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
@@ -96,29 +77,27 @@ class Front:
             await send({"type": "websocket.close", "code": 1000})
 
     async def _http(self, scope: Any, receive: Receive, send: Send) -> None:
-        path, method = scope["path"], scope["method"]
         headers = dict(scope["headers"])
         given = headers.get(b"x-request-id", b"")
         request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex.encode()
-        if path in PASSED_ON and method in ("GET", "HEAD") and not self._locked:
+        if scope["path"] in PASSED_ON and scope["method"] in ("GET", "HEAD") and not self._locked:
             await self._inner(scope, receive, _with_request_id(send, request_id))
             return
         start = time.perf_counter()
+        routes, path_id = routes_of(scope["raw_path"].partition(b"?")[0].decode("latin-1"))
         try:
-            status, body, content_type, extra = await self._answered(scope, receive, headers, request_id)
+            reply, code = await self._answered(scope, receive, headers, request_id, routes, path_id)
         except Disconnected:
             return
-        shown = b"" if method == "HEAD" else body
-        length = (b"content-length", str(len(body)).encode())
-        named = [
-            (b"content-type", content_type),
-            length,
-            (b"x-request-id", request_id),
-            *extra,
-        ]
-        await send({"type": "http.response.start", "status": status, "headers": named})
-        await send({"type": "http.response.body", "body": shown})
-        self._observed.request(path, status, time.perf_counter() - start)
+        await _send(send, reply, request_id, scope["method"])
+        self._observe(routes, reply.status, code, time.perf_counter() - start, request_id)
+
+    def _observe(self, routes: list[Route], status: int, code: str, seconds: float, request_id: bytes) -> None:
+        route = routes[0].path if routes else "other"
+        self._observed.request(route, status, code, seconds)
+        if status >= 500 or seconds > _SLOW_SECONDS:
+            shown = {"route": route, "status": status, "code": code, "seconds": round(seconds, 4)}
+            event("request", "warning", **shown, request_id=request_id.decode())
 
     async def _answered(
         self,
@@ -126,90 +105,74 @@ class Front:
         receive: Receive,
         headers: dict[bytes, bytes],
         request_id: bytes,
-    ) -> tuple[int, bytes, bytes, Headers]:
+        routes: list[Route],
+        path_id: str,
+    ) -> tuple[Reply, str]:
+        """The reply, and the code of its error or an empty text."""
         try:
             async with asyncio.timeout(self._settings.deadline_seconds):
-                self._check_key(scope["path"], headers)
-                body, content_type = await self._handler(scope)(scope, receive)
-                return 200, body, content_type, ()
+                return await self._handled(scope, receive, headers, routes, path_id), ""
         except Refusal as refusal:
             problem = _error(refusal.code, str(refusal), [], request_id)
-            return refusal.status, problem, _JSON, refusal.headers
+            return Reply(problem, refusal.status, headers=refusal.headers), refusal.code
         except ClvError as error:
             problem = _error(error.code, str(error), getattr(error, "details", []), request_id)
-            return error.status, problem, _JSON, ()
+            return Reply(problem, error.status), error.code
         except TimeoutError:
-            return (
-                504,
-                _error("deadline", "The deadline has passed.", [], request_id),
-                _JSON,
-                _CLOSE,
-            )
+            return Reply(
+                _error("deadline", "The deadline has passed.", [], request_id), 504, headers=_CLOSE
+            ), "deadline"
         except asyncio.CancelledError:  # the grace period of a stop is over
-            return (
-                503,
-                _error("stopping", "The service is stopping.", [], request_id),
-                _JSON,
-                _CLOSE,
-            )
+            return Reply(
+                _error("stopping", "The service is stopping.", [], request_id), 503, headers=_CLOSE
+            ), "stopping"
         except Disconnected:
             raise
         except Exception as error:  # the last line of defence: a typed 500, logged without any value
-            _log.error(
-                "%s at %s (request %s)",
-                type(error).__name__,
-                _place(error),
-                request_id.decode(),
-            )
-            return (
-                500,
-                _error("internal_error", "The service failed.", [], request_id),
-                _JSON,
-                (),
-            )
+            event("fault", "error", kind=type(error).__name__, at=_place(error), request_id=request_id.decode())
+            return Reply(_error("internal_error", "The service failed.", [], request_id), 500), "internal_error"
 
-    def _check_key(self, path: str, headers: dict[bytes, bytes]) -> None:
+    async def _handled(
+        self, scope: Any, receive: Receive, headers: dict[bytes, bytes], routes: list[Route], path_id: str
+    ) -> Reply:
         if self._locked:
-            raise Refusal(
-                503,
-                "no_api_key",
-                "Reachable beyond loopback without an API key: set CLV_API_KEYS_SHA256.",
-            )
-        if path in _OPEN or not self._settings.api_key_hashes:
+            raise Refusal(503, "no_api_key", "Reachable beyond loopback without an API key: set CLV_API_KEYS_SHA256.")
+        route = _allowed(scope["method"], scope["path"], routes)
+        self._check_key(route, headers)
+        body = b"" if route.method != "POST" else await self._body(headers, receive)
+        query = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+        call = Call(path_id, query, body, headers.get(b"if-none-match", b""), time.time_ns() // 1000)
+        if self._api is None:
+            self._api = Api(self._served(), self._observed)
+        handler: Callable[[Call], Reply] = getattr(self._api, route.name)
+        if not self._api.waits(route.name, body):
+            return handler(call)
+        return await self._in_thread(handler, call)
+
+    async def _in_thread(self, handler: Callable[[Call], Reply], call: Call) -> Reply:
+        """Run a handler beside the others; refuse where too many wait already."""
+        if self._waiting >= self._settings.max_waiting:
+            raise Refusal(429, "too_many_requests", "Too many calls wait: try again later.", ((b"retry-after", b"1"),))
+        self._waiting += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._executor, handler, call)
+        finally:
+            self._waiting -= 1
+
+    def _check_key(self, route: Route, headers: dict[bytes, bytes]) -> None:
+        if route.scope is None or not self._settings.api_keys:
             return
-        if not self._settings.lets_in(headers.get(b"authorization", b"")):
+        scopes = self._settings.scopes_of(headers.get(b"authorization", b""))
+        if scopes is None:
             challenge = ((b"www-authenticate", b"Bearer"),)
-            raise Refusal(
-                401,
-                "unauthorized",
-                "Send an API key: Authorization: Bearer KEY.",
-                challenge,
-            )
+            raise Refusal(401, "unauthorized", "Send an API key: Authorization: Bearer KEY.", challenge)
+        if route.scope not in scopes:
+            raise Refusal(403, "forbidden", f"This key may not {route.scope}.")
 
-    def _handler(self, scope: Any) -> Callable[[Any, Receive], Awaitable[Answer]]:
-        path, method = scope["path"], scope["method"]
-        if path not in self._routes and path not in PASSED_ON:
-            raise Refusal(404, "not_found", "There is no such path. See /docs.json.")
-        allowed, handler = self._routes.get(path, ("GET", self._page))
-        if path in PASSED_ON or (method != allowed and (method, allowed) != ("HEAD", "GET")):
-            raise Refusal(
-                405,
-                "method_not_allowed",
-                f"Use {allowed}.",
-                ((b"allow", allowed.encode()),),
-            )
-        return handler
-
-    async def _body(self, scope: Any, receive: Receive) -> bytes:
+    async def _body(self, headers: dict[bytes, bytes], receive: Receive) -> bytes:
         limit = self._settings.max_body_bytes
-        too_large = Refusal(
-            413,
-            "body_too_large",
-            f"The body is above {limit} bytes: send fewer customers.",
-            _CLOSE,
-        )
-        announced = dict(scope["headers"]).get(b"content-length", b"0")
-        if int(announced) > limit:
+        too_large = Refusal(413, "body_too_large", f"The body is above {limit} bytes: send fewer items.", _CLOSE)
+        if int(headers.get(b"content-length", b"0")) > limit:
             raise too_large
         chunks, size, more = [], 0, True
         while more:
@@ -223,40 +186,25 @@ class Front:
             more = message.get("more_body", False)
         return b"".join(chunks)
 
-    def _bundle(self) -> Bundle:
-        bundle = self._service().bundle
-        if bundle is None:
-            raise BundleError("No model is loaded.")
-        return bundle
 
-    async def _predict(self, scope: Any, receive: Receive) -> Answer:
-        body = await self._body(scope, receive)
-        bundle, now = self._bundle(), time.time_ns() // 1000
-        loop = asyncio.get_running_loop()
-        found = await loop.run_in_executor(self._executor, lambda: answer(bundle, body, now))
-        self._observed.customers(found["customers"])
-        return orjson.dumps(found), _JSON
+def _allowed(method: str, path: str, routes: list[Route]) -> Route:
+    """The route of a method; HEAD is GET without the body. Raises Refusal."""
+    if not routes and path not in PASSED_ON:
+        raise Refusal(404, "not_found", "There is no such path. See /docs.json.")
+    wanted = "GET" if method == "HEAD" else method
+    for route in routes:
+        if route.method == wanted:
+            return route
+    allowed = ", ".join(route.method for route in routes) or "GET"
+    raise Refusal(405, "method_not_allowed", f"Use {allowed}.", ((b"allow", allowed.encode()),))
 
-    async def _model(self, _scope: Any, _receive: Receive) -> Answer:
-        bundle = self._bundle()
-        origin = bundle.provenance
-        shown = {
-            **identity(bundle),
-            "horizons": list(bundle.model.horizons),
-            "primary_horizon_days": bundle.model.primary_horizon,
-            "tier_cut_points": list(bundle.model.standing.cut_points),
-            "currency": origin.currency,
-            "timezone": origin.timezone,
-            "features": list(bundle.model.features),
-            "optional_columns": list(origin.optional_columns),
-        }
-        return orjson.dumps(shown), _JSON
 
-    async def _docs(self, _scope: Any, _receive: Receive) -> Answer:
-        return self._docs_body, _JSON
-
-    async def _page(self, _scope: Any, _receive: Receive) -> Answer:
-        return PAGE, b"text/html; charset=utf-8"
+async def _send(send: Send, reply: Reply, request_id: bytes, method: str) -> None:
+    headers = [(b"x-request-id", request_id), *reply.headers]
+    if reply.status not in (204, 304):
+        headers += [(b"content-type", reply.content_type), (b"content-length", str(len(reply.body)).encode())]
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    await send({"type": "http.response.body", "body": b"" if method == "HEAD" else reply.body})
 
 
 def _with_request_id(send: Send, request_id: bytes) -> Send:

@@ -1,60 +1,42 @@
-"""A request's bytes → answers: parse, set bad items aside, score, put everything back in its place."""
+"""Orders of customers, sent or stored → answers: parse, set bad ones aside, score, put all back in its place."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, TypeAlias
 
 import numpy as np
-import orjson
-from pydantic import ValidationError
 
-from features.arrays import FloatArray
+from features.arrays import CodeArray, FloatArray, IntArray
 from features.assemble import Assembled, assemble
-from features.columns import ACQUISITION_COLUMNS, NUMBERS, ORDER_ID, REQUIRED, TEXTS, UNKNOWN_CURRENCY, Rule
+from features.columns import ACQUISITION_COLUMNS, CURRENCY, NUMBERS, ORDER_ID, REQUIRED, TEXTS, UNKNOWN_CURRENCY, Rule
 from features.errors import ClvError
 from features.orders import OrderLog
 from features.typed import Codes, TypedOrders
 from model.bundle import Bundle
 from serving.answer import records
-from serving.schemas import MAX_CUSTOMERS, Customer, PredictRequest
-from serving.scorer import score
+from serving.envelope import MAX_DETAILS, Item, opened, problem
+from serving.order_store import OrderStore
+from serving.schemas import MAX_CUSTOMERS, Customer, CustomerQuery, PredictRequest
+from serving.scorer import Question, score
 
-MAX_DETAILS = 5
-
-
-class RequestError(ClvError):
-    """The envelope of a request is unusable; `details` names at most five places."""
-
-    status, code = 422, "invalid_request"
-
-    def __init__(self, message: str, details: Sequence[dict[str, str]] = ()) -> None:
-        super().__init__(message)
-        self.details = list(details)
+Record: TypeAlias = dict[str, Any]
 
 
-class NotJson(RequestError):
-    """The body cannot be parsed."""
+class CustomerUnknown(ClvError):
+    """No order of the customer is stored."""
 
-    status, code = 400, "not_json"
-
-
-class TooManyCustomers(RequestError):
-    """More customers than one call may carry."""
-
-    status, code = 413, "too_many_customers"
+    status, code = 404, "customer_unknown"
 
 
-@dataclass(frozen=True)
-class Item:
-    """A customer of the request: usable, or with the error that stands in its place."""
+class CurrencyMismatch(ClvError):
+    """Amounts in several currencies, or in another one than the model's."""
 
-    customer: Customer | None
-    error: dict[str, Any] | None = None
+    status, code = 422, "currency_mismatch"
 
 
-def answer(bundle: Bundle, body: bytes, now: int) -> dict[str, Any]:
+def answer(bundle: Bundle, body: bytes, now: int) -> Record:
     """Answer a request; one bad customer is a typed error in its place and the rest are answered.
 
     Parameters
@@ -69,133 +51,102 @@ def answer(bundle: Bundle, body: bytes, now: int) -> dict[str, Any]:
     HorizonError
         A horizon was not fitted.
     """
-    request, items = parse(body)
+    request, items = opened(body, PredictRequest, "customers", Customer, MAX_CUSTOMERS)
     items = [_in_currency(item, bundle.provenance.currency) for item in items]
     as_of = now if request.as_of is None else request.as_of
-    answers: list[dict[str, Any]] = [{} for _ in items]
+    answers = [_failed(item) for item in items]
     for places in _same_columns(items):
-        customers = [customer for place in places if (customer := items[place].customer)]
-        for place, found in zip(places, _score(bundle, customers, as_of, now, request), strict=True):
-            answers[place] = found
-    for place, item in enumerate(items):
-        if item.error is not None:
-            answers[place] = item.error
+        customers = [customer for place in places if (customer := items[place].value)]
+        acquired = [_acquired(customer) for customer in customers]
+        ids = [customer.customer_id for customer in customers]
+        found = _score(bundle, typed(customers), ids, as_of, now, request.question(), acquired)
+        for place, record in zip(places, found, strict=True):
+            answers[place] = record
+            if request.history_complete_since is not None:
+                record["flags"] = [*record["flags"], "history_cut"]
     return {"customers": answers}
 
 
-def parse(body: bytes) -> tuple[PredictRequest, list[Item]]:
-    """Validate the whole body at once; only when that fails, item by item.
+def answer_stored(bundle: Bundle, store: OrderStore, customer_id: str, query: CustomerQuery, now: int) -> Record:
+    """Answer for one customer from the stored orders, as if they had been sent.
 
     Raises
     ------
-    RequestError
-        Not JSON (400), of a wrong shape (422), or with too many customers (413).
+    CustomerUnknown
+        Nothing is stored, and the prior was not asked for.
+    HorizonError, StoreError, CurrencyMismatch
+        A horizon was not fitted; the store does not answer; amounts cannot be added.
     """
-    try:
-        request = PredictRequest.model_validate_json(body)
-        items = [Item(customer) for customer in request.customers]
-    except ValidationError:
-        request, items = _parse_items(body)
-    if len(items) > MAX_CUSTOMERS:
-        raise TooManyCustomers(f"{len(items)} customers in one call; at most {MAX_CUSTOMERS}: send several calls.")
-    return request, items
-
-
-def _parse_items(body: bytes) -> tuple[PredictRequest, list[Item]]:
-    try:
-        raw = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise NotJson(f"The body is not JSON: {error.msg} at byte {error.pos}.") from error
-    customers = raw.get("customers") if isinstance(raw, dict) else None
-    if not isinstance(customers, list):
-        raise RequestError('The body must be an object with a list: {"customers": [{"customer_id": …, "orders": …}]}.')
-    try:
-        request = PredictRequest.model_validate_json(orjson.dumps({**raw, "customers": []}))
-    except TypeError:
-        raise RequestError("The request is nested too deeply.") from None
-    except ValidationError as error:
-        raise RequestError("The request has unusable fields.", _details(error)) from None
-    return request, [_item(candidate) for candidate in customers]
-
-
-def _item(candidate: Any) -> Item:
-    try:
-        return Item(Customer.model_validate_json(orjson.dumps(candidate)))
-    except (ValidationError, TypeError) as error:
-        given = candidate.get("customer_id") if isinstance(candidate, dict) else None
-        details = _details(error) if isinstance(error, ValidationError) else [{"at": "", "rule": "nested too deeply"}]
-        problem = {
-            "code": "invalid_customer",
-            "message": "Some fields of this customer are unusable.",
-            "details": details,
-        }
-        return Item(
-            None,
-            {
-                "customer_id": given if isinstance(given, str) else None,
-                "error": problem,
-            },
+    stored = store.of_customer(customer_id)
+    if stored is None and query.unknown == "error":
+        raise CustomerUnknown(
+            "No order of this customer is stored. Ask with unknown=prior for what a new one is worth."
         )
+    n_rows, optional = (0, {}) if stored is None else (len(stored.amount), stored.optional)
+    expected = bundle.provenance.currency
+    if mixed := _mixed_currencies(optional.get(CURRENCY, ()), expected):
+        raise CurrencyMismatch(mixed)
+    orders = _columns(
+        np.zeros(n_rows, dtype=np.int32),
+        np.array([] if stored is None else stored.ordered_at, dtype=np.int64),
+        np.array([] if stored is None else stored.amount, dtype=np.float64),
+        optional,
+    )
+    as_of = now if query.as_of is None else query.as_of
+    return _score(bundle, orders, [customer_id], as_of, now, query.question(), [{}])[0]
 
 
-def _details(error: ValidationError) -> list[dict[str, str]]:
-    """At most five places with the rule each broke; never the rejected values."""
-    found = error.errors(include_url=False, include_input=False, include_context=False)
-    return [{"at": ".".join(map(str, e["loc"]))[:200], "rule": e["msg"][:200]} for e in found[:MAX_DETAILS]]
+def _failed(item: Item[Customer]) -> Record:
+    return {"customer_id": item.named("customer_id"), "error": item.problem}
 
 
-def _in_currency(item: Item, expected: str) -> Item:
+def _in_currency(item: Item[Customer], expected: str) -> Item[Customer]:
     """Refuse a customer whose orders are in another currency than the model's, or in two."""
-    orders = () if item.customer is None else item.customer.orders
-    found = {order.currency.strip().upper() for order in orders if order.currency and order.currency.strip()}
+    orders = () if item.value is None else item.value.orders
+    mixed = _mixed_currencies((order.currency for order in orders), expected)
+    return (
+        item
+        if mixed is None
+        else Item(None, problem("currency_mismatch", mixed), {"customer_id": item.named("customer_id")})
+    )
+
+
+def _mixed_currencies(currencies: Iterable[str | None], expected: str) -> str | None:
+    """Say why amounts cannot be added; None where they can."""
+    found = {currency.strip().upper() for currency in currencies if currency and currency.strip()}
     if expected != UNKNOWN_CURRENCY:
         found.add(expected)
-    if item.customer is None or len(found) < 2:
-        return item
-    message = f"Amounts in {', '.join(sorted(found)[:MAX_DETAILS])} cannot be added: convert them to {expected} first."
-    problem = {"code": "currency_mismatch", "message": message, "details": []}
-    return Item(None, {"customer_id": item.customer.customer_id, "error": problem})
+    if len(found) < 2:
+        return None
+    return f"Amounts in {', '.join(sorted(found)[:MAX_DETAILS])} cannot be added: convert them to {expected} first."
 
 
-def _same_columns(items: Sequence[Item]) -> Iterator[list[int]]:
+def _same_columns(items: Sequence[Item[Customer]]) -> Iterator[list[int]]:
     """Places of customers that sent the same optional keys: what is absent for one is not 0 for it."""
     groups: dict[frozenset[str], list[int]] = {}
     for place, item in enumerate(items):
-        if item.customer is not None:
-            keys = frozenset().union(*(order.model_fields_set for order in item.customer.orders))
+        if item.value is not None:
+            keys = frozenset().union(*(order.model_fields_set for order in item.value.orders))
             groups.setdefault(keys - set(REQUIRED), []).append(place)
     yield from groups.values()
 
 
 def _score(
     bundle: Bundle,
-    customers: Sequence[Customer],
+    orders: TypedOrders,
+    ids: Sequence[str],
     as_of: int,
     now: int,
-    request: PredictRequest,
-) -> list[dict[str, Any]]:
-    done = assemble(
-        typed(customers),
-        now=now,
-        zone=bundle.provenance.zone,
-        currency=bundle.provenance.currency,
-    )
-    everyone = _with_missing(done, len(customers))
-    answers = score(
-        bundle,
-        everyone,
-        as_of,
-        request.horizon_days,
-        request.interval_level,
-        explained=request.explain,
-        acquired=[_acquired(customer) for customer in customers],
-    )
-    rejected = _rejected_by_customer(customers, done)
-    cut = [] if request.history_complete_since is None else ["history_cut"]
+    question: Question,
+    acquired: Sequence[Mapping[str, str]],
+) -> list[Record]:
+    """Records of customers whose place stands for them in `orders`."""
+    done = assemble(orders, now=now, zone=bundle.provenance.zone, currency=bundle.provenance.currency)
+    answers = score(bundle, _with_missing(done, len(ids)), as_of, question, acquired)
+    rejected = _rejected_by_customer(orders, done)
     found = records(bundle, answers)
-    for place, (record, customer) in enumerate(zip(found, customers, strict=True)):
-        record["customer_id"] = customer.customer_id
-        record["flags"] = [*record["flags"], *cut]
+    for place, (record, customer_id) in enumerate(zip(found, ids, strict=True)):
+        record["customer_id"] = customer_id
         record["rejected_orders"] = rejected.get(place, {})
         record["orders_after_as_of"] = int(answers.after_as_of[place])
     return found
@@ -210,19 +161,34 @@ def _acquired(customer: Customer) -> dict[str, str]:
 def typed(customers: Sequence[Customer]) -> TypedOrders:
     """Orders as columns; the place in the request stands for the customer, so that ids may repeat."""
     orders = [order for customer in customers for order in customer.orders]
-    sent = frozenset().union(*(order.model_fields_set for order in orders))
+    sent = frozenset().union(*(order.model_fields_set for order in orders)) - set(REQUIRED)
     lengths = [len(customer.orders) for customer in customers]
-    owners = np.repeat(np.arange(len(customers), dtype=np.int32), lengths)
-    texts = {name: [getattr(order, name) for order in orders] for name in TEXTS if name in sent}
+    return _columns(
+        np.repeat(np.arange(len(customers), dtype=np.int32), lengths),
+        np.array([order.ordered_at for order in orders], dtype=np.int64),
+        np.array([order.amount for order in orders], dtype=np.float64),
+        {name: [getattr(order, name) for order in orders] for name in sent},
+        len(customers),
+    )
+
+
+def _columns(
+    owners: CodeArray,
+    ordered_at: IntArray,
+    amount: FloatArray,
+    optional: Mapping[str, Sequence[Any]],
+    n_customers: int = 1,
+) -> TypedOrders:
+    texts = {name: optional[name] for name in TEXTS if name in optional}
     if ORDER_ID in texts:  # an order id is the customer's own: two customers of a call may share one
         pairs = zip(owners.tolist(), texts[ORDER_ID], strict=True)
         texts[ORDER_ID] = [f"{owner} {text}" if text else None for owner, text in pairs]
     return TypedOrders(
-        customer=Codes(owners, np.arange(len(customers)).astype(object)),
-        ordered_at=np.array([order.ordered_at for order in orders], dtype=np.int64),
-        amount=np.array([order.amount for order in orders], dtype=np.float64),
+        customer=Codes(owners, np.arange(n_customers).astype(object)),
+        ordered_at=ordered_at,
+        amount=amount,
         texts={name: _codes(column) for name, column in texts.items()},
-        numbers={name: _numbers([getattr(order, name) for order in orders]) for name in NUMBERS if name in sent},
+        numbers={name: _numbers(optional[name]) for name in NUMBERS if name in optional},
     )
 
 
@@ -233,7 +199,7 @@ def _codes(texts: Sequence[str | None]) -> Codes:
 
 
 def _numbers(values: Sequence[float | None]) -> FloatArray:
-    return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+    return np.array(values, dtype=np.float64)  # None becomes NaN
 
 
 def _with_missing(done: Assembled, n_customers: int) -> OrderLog:
@@ -246,15 +212,10 @@ def _with_missing(done: Assembled, n_customers: int) -> OrderLog:
     return replace(log, customer_ids=np.arange(n_customers).astype(object), starts=starts)
 
 
-def _rejected_by_customer(customers: Sequence[Customer], done: Assembled) -> dict[int, dict[str, int]]:
+def _rejected_by_customer(orders: TypedOrders, done: Assembled) -> dict[int, dict[str, int]]:
     out: dict[int, dict[str, int]] = {}
-    if done.broken.any():
-        owner = np.repeat(np.arange(len(customers)), [len(customer.orders) for customer in customers])
-        for place, code in zip(
-            owner[done.broken > 0].tolist(),
-            done.broken[done.broken > 0].tolist(),
-            strict=True,
-        ):
-            counts = out.setdefault(place, {})
-            counts[Rule(code).label] = counts.get(Rule(code).label, 0) + 1
+    places = np.flatnonzero(done.broken > 0)
+    for owner, code in zip(orders.customer.codes[places].tolist(), done.broken[places].tolist(), strict=True):
+        counts = out.setdefault(owner, {})
+        counts[Rule(code).label] = counts.get(Rule(code).label, 0) + 1
     return out

@@ -14,8 +14,13 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSche
 from features.columns import MAX_AMOUNT
 from features.instants import to_us
 from model.spread import DEFAULT_LEVEL
+from model.terms import Terms
+from serving.scorer import Question
 
 MAX_CUSTOMERS = 10_000
+MAX_ORDERS = 10_000
+MAX_ID = 500
+"""Characters of a stored id: what an index of any database takes."""
 
 
 def _instant(value: Any) -> int:
@@ -42,6 +47,8 @@ Instant = Annotated[
 
 Money = Annotated[float, Field(ge=-MAX_AMOUNT, le=MAX_AMOUNT, allow_inf_nan=False)]
 Text = Annotated[str, Field(max_length=20_000)]
+Tier = Literal["bottom", "middle", "top"]
+Lifecycle = Literal["prospect", "new", "active", "loyal", "at_risk", "lapsed", "reactivated"]
 Id = Annotated[str, Field(min_length=1, max_length=20_000, pattern=r"\S")]
 
 
@@ -88,10 +95,9 @@ class Customer(Strict):
     )
 
 
-class PredictRequest(Strict):
-    """Customers to predict, each by raw orders."""
+class Asked(Strict):
+    """How customers are to be answered, whether their orders are sent or stored."""
 
-    customers: list[Customer]
     as_of: Annotated[
         Instant | None,
         Field(description="Moment the answer speaks for; the request's time if absent."),
@@ -104,11 +110,80 @@ class PredictRequest(Strict):
         float,
         Field(description="Chance with which an interval holds the value.", ge=0.01, le=0.99, allow_inf_nan=False),
     ] = DEFAULT_LEVEL
-    explain: Annotated[bool, Field(description="Give reasons in money; costs some milliseconds a customer.")] = False
+    explain: Annotated[bool, Field(description="Give reasons in money; costs about a millisecond a customer.")] = False
+    margin: Annotated[
+        float,
+        Field(description="Share of net value that the shop keeps; predicted money is multiplied by it.", gt=0, le=1),
+    ] = 1.0
+    discount_rate: Annotated[
+        float,
+        Field(description="Yearly rate at which money to come loses worth.", ge=0, le=10, allow_inf_nan=False),
+    ] = 0.0
+
+    def question(self) -> Question:
+        """The same for the scorer."""
+        terms = Terms(self.margin, self.discount_rate)
+        return Question(self.horizon_days, self.interval_level, self.explain, terms)
+
+
+class PredictRequest(Asked):
+    """Customers to predict, each by raw orders."""
+
+    customers: list[Customer]
     history_complete_since: Annotated[
         Instant | None,
         Field(description="Say it when older orders are not sent: every answer is then flagged `history_cut`."),
     ] = None
+
+
+class CustomerQuery(Asked):
+    """Query of `GET /v1/customers/{customer_id}`."""
+
+    model_config = ConfigDict(strict=False)
+
+    unknown: Annotated[
+        Literal["error", "prior"],
+        Field(description="What to answer for a customer without stored orders: 404, or what a new one is worth."),
+    ] = "error"
+
+
+Sort = Literal[
+    "-predicted_clv", "predicted_clv", "-churn_probability", "churn_probability", "-historic_clv", "historic_clv"
+]  # fmt: skip
+
+
+class CustomersQuery(Strict):
+    """Query of `GET /v1/customers`: customers of the last batch scores, one page of them."""
+
+    model_config = ConfigDict(strict=False)
+
+    segment: Annotated[Text | None, Field(description="Only customers in this segment.")] = None
+    lifecycle_status: Annotated[Lifecycle | None, Field(description="Only customers of this status.")] = None
+    value_tier: Annotated[Tier | None, Field(description="Only customers of this tier.")] = None
+    horizon_days: Annotated[
+        int | None, Field(description="Horizon to list and to sort by; the model's primary one if absent.", ge=1)
+    ] = None
+    sort: Annotated[Sort, Field(description="Field to sort by; a minus sorts from the highest down.")] = (
+        "-predicted_clv"
+    )
+    limit: Annotated[int, Field(description="Customers on a page.", ge=1, le=1000)] = 100
+    cursor: Annotated[Text | None, Field(description="`next_cursor` of the page before.")] = None
+
+
+StoredId = Annotated[str, Field(min_length=1, max_length=MAX_ID, pattern=r"\S")]
+
+
+class PostedOrder(Order):
+    """One order, line item or refund to be stored. All lines of an order id are sent in one call."""
+
+    order_id: StoredId
+    customer_id: StoredId
+
+
+class OrdersRequest(Strict):
+    """Orders to store."""
+
+    orders: list[PostedOrder]
 
 
 class Given(BaseModel):
@@ -148,14 +223,16 @@ class HorizonPrediction(Given):
     predicted_clv_lower: Annotated[float, Field(ge=0)] | None
     predicted_clv_upper: Annotated[float, Field(ge=0)] | None
     interval_level: Annotated[float, Field(gt=0, lt=1)]
-    total_clv: float
+    margin: Annotated[float, Field(gt=0, le=1)]
+    discount_rate: Annotated[float, Field(ge=0)]
+    total_clv: Annotated[float, Field(description="margin × historic_clv + predicted_clv")]
     reasons: Annotated[
         list[Reason] | None, Field(description="Only with `explain`, for customers with an order; else absent.")
     ] = None
 
 
-class CustomerPrediction(Given):
-    """The answer for one customer. A null always has a code in `null_reasons`."""
+class CustomerScores(Given):
+    """What is known and expected of one customer. A null always has a code in `null_reasons`."""
 
     customer_id: str
     currency: str
@@ -178,16 +255,21 @@ class CustomerPrediction(Given):
             ge=0, le=100, description="Share of the training's base with a lower CLV in the primary horizon, percent."
         ),
     ]
-    value_tier: Literal["bottom", "middle", "top"]
-    lifecycle_status: Literal["prospect", "new", "active", "loyal", "at_risk", "lapsed", "reactivated"]
+    value_tier: Tier
+    lifecycle_status: Lifecycle
     rfm_score: Annotated[str | None, Field(pattern="^[1-5]{3}$")]
     predictions: list[HorizonPrediction]
     segments: Annotated[list[str], Field(description="Every named rule that holds (serving/segments.py).")]
     null_reasons: dict[str, str]
     flags: list[str]
+    model: ModelIdentity
+
+
+class CustomerPrediction(CustomerScores):
+    """The answer for one customer, and what became of the orders it was made from."""
+
     rejected_orders: Annotated[dict[str, int], Field(description="Orders set aside, by the rule they broke.")]
     orders_after_as_of: int
-    model: ModelIdentity
 
 
 class Problem(Given):
@@ -212,6 +294,29 @@ class PredictResponse(Given):
     customers: list[CustomerPrediction | FailedCustomer]
 
 
+class CustomersPage(Given):
+    """One page of the last batch scores."""
+
+    scored_at: Annotated[str, Field(description="When the batch was scored.")]
+    customers: list[CustomerScores]
+    next_cursor: Annotated[str | None, Field(description="Send it as `cursor` for the next page; null on the last.")]
+
+
+class RefusedOrder(Given):
+    """A row of the call that was not stored."""
+
+    index: Annotated[int, Field(description="Place in the call, from 0.")]
+    order_id: str | None
+    error: Problem
+
+
+class OrdersAnswer(Given):
+    """What became of the orders; those that are not named were stored."""
+
+    stored_orders: Annotated[int, Field(description="Order ids that stand in the store as they were sent.")]
+    refused: list[RefusedOrder]
+
+
 class ModelInfo(ModelIdentity):
     """The model that is loaded."""
 
@@ -224,6 +329,15 @@ class ModelInfo(ModelIdentity):
     timezone: str
     features: list[str]
     optional_columns: list[str]
+
+
+class Readiness(Given):
+    """Whether a model is loaded, and what is not as it should be."""
+
+    ready: bool
+    model: ModelIdentity | None
+    refused: Annotated[str | None, Field(description="Why the model that was named last does not answer.")]
+    store: Annotated[str, Field(description="`ok`, or why the order store cannot be reached.")]
 
 
 class ErrorAnswer(Given):

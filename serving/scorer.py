@@ -20,6 +20,7 @@ from model.predictions import Predictions
 from model.reasons import Reasons, explain
 from model.spread import DEFAULT_LEVEL
 from model.standing import rfm_scores
+from model.terms import NET_VALUE, Terms, factors
 from serving import lifecycle
 from serving.segments import FEATURES, segments
 
@@ -46,6 +47,33 @@ NEXT_ORDER: Final = (
 BOUNDS: Final = ("predicted_clv_lower", "predicted_clv_upper")
 NO_ORDERS, ONE_ORDER, ONE_DAY, NOTHING_EXPECTED = "no_orders", "one_order", "one_purchase_day", "no_expected_orders"
 _REASONS: Final = {"predicted_average_order_value": NOTHING_EXPECTED, "p_alive": ONE_DAY}
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of every customer alike.
+
+    Attributes
+    ----------
+    horizons
+        Those to answer, in this order; all fitted ones by default. All are computed in any case: they are made to
+        agree with each other, whatever was asked.
+    interval_level
+        Chance with which the intervals hold the value, in (0, 1).
+    explained
+        Whether to give reasons in money, which costs about a millisecond a customer.
+    terms
+        Margin and discount rate on which money is taken.
+    """
+
+    horizons: Sequence[int] | None = None
+    interval_level: float = DEFAULT_LEVEL
+    explained: bool = False
+    terms: Terms = NET_VALUE
+
+
+EVERYTHING: Final = Question()
+"""All horizons, 80 % intervals, net value, no reasons."""
 
 
 @dataclass(frozen=True)
@@ -83,11 +111,13 @@ class Answers:
     place
         Where the customers stand, in the base and in their relation.
     predictions
-        For the horizons that were asked, shape (n, K) each.
+        For the horizons that were asked, on the terms that were asked, shape (n, K) each.
+    net
+        The same as net value.
     reasons
         Per asked horizon, of the known customers; empty where they were not asked for.
-    interval_level
-        Chance with which the intervals hold the value.
+    question
+        What was asked.
     after_as_of
         Rows at or after `as_of`, which no number here has seen, shape (n,).
     """
@@ -98,8 +128,9 @@ class Answers:
     facts: dict[str, FloatArray]
     place: Place
     predictions: Predictions
+    net: Predictions
     reasons: tuple[Reasons, ...]
-    interval_level: float
+    question: Question
     after_as_of: FloatArray
 
     def null_reasons(self) -> list[dict[str, str]]:
@@ -126,25 +157,15 @@ def score(
     bundle: Bundle,
     log: OrderLog,
     as_of: int,
-    horizons: Sequence[int] | None = None,
-    interval_level: float = DEFAULT_LEVEL,
-    *,
-    explained: bool = False,
+    question: Question = EVERYTHING,
     acquired: Sequence[Mapping[str, str]] = (),
 ) -> Answers:
     """Answer for every customer of a log.
 
     Parameters
     ----------
-    horizons
-        Those to answer, in this order; all fitted ones by default. All are computed in any case:
-        they are made to agree with each other, whatever was asked.
-    interval_level
-        Chance with which the intervals hold the value, in (0, 1).
     acquired
         Per customer of the log, channel or category by which a newcomer came, where it is known.
-    explained
-        Whether to give reasons in money, which costs some milliseconds a customer.
 
     Raises
     ------
@@ -169,7 +190,7 @@ def score(
         facts["historic_clv"][~known] = events.sum(events.amount)[~known]
         facts["historic_number_of_orders"][~known] = 0.0
     answers = (
-        model.predict(matrix, level=interval_level)
+        model.predict(matrix, level=question.interval_level)
         if len(matrix.customers)
         else model.prior.predictions(model.horizons, 0)
     )
@@ -180,18 +201,20 @@ def score(
         known=known,
         facts=facts,
         place=_place(model, matrix, everyone, known, past),
-        predictions=_chosen(everyone, horizons),
-        reasons=_reasons_of(model, matrix, answers, horizons) if explained and len(matrix.customers) else (),
-        interval_level=interval_level,
+        predictions=_chosen(question.terms.apply(everyone), question.horizons),
+        net=_chosen(everyone, question.horizons),
+        reasons=_reasons_of(model, matrix, answers, question) if question.explained and len(matrix.customers) else (),
+        question=question,
         after_as_of=(np.diff(log.starts) - np.diff(past.starts)).astype(np.float64),
     )
 
 
 def _reasons_of(
-    model: ClvModel, matrix: FeatureMatrix, answers: Predictions, horizons: Sequence[int] | None
+    model: ClvModel, matrix: FeatureMatrix, answers: Predictions, question: Question
 ) -> tuple[Reasons, ...]:
-    found = explain(model, matrix, answers)
-    return tuple(found[answers.place(days)] for days in dict.fromkeys(horizons or answers.horizons))
+    found, by = explain(model, matrix, answers), factors(question.terms.apply(answers), answers)
+    places = [answers.place(days) for days in dict.fromkeys(question.horizons or answers.horizons)]
+    return tuple(found[place].scaled(by[:, place]) for place in places)
 
 
 def _place(model: ClvModel, matrix: FeatureMatrix, answers: Predictions, known: BoolArray, past: OrderLog) -> Place:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import ipaddress
-import logging
 import shutil
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
@@ -16,12 +16,11 @@ import click
 import psutil
 from bentoml._internal.configuration.containers import BentoMLContainer
 
-from features.errors import BundleError
-from model.bundle import Bundle, load_bundle
+from serving.events import log_to_stderr
 from serving.front import App, Front
+from serving.served import Served
 from serving.settings import from_environment
 
-_log = logging.getLogger("clv.serving")
 _settings = cache(from_environment)
 
 
@@ -63,7 +62,7 @@ class FrontedService(bentoml.Service[Any]):  # type: ignore[misc]  # bentoml's S
         executor = ThreadPoolExecutor(max_workers=2, thread_name_prefix="clv-score")
         return Front(
             inner,
-            bentoml.get_current_service,
+            lambda: bentoml.get_current_service().served,
             _settings(),
             executor,
             exposed=_exposed(),
@@ -82,11 +81,14 @@ class ClvService:
     """Predicted customer lifetime value. Its routes are the front's: see `serving.front`."""
 
     def __init__(self) -> None:
-        self.bundle: Bundle | None = None
-        try:
-            self.bundle = load_bundle(_settings().bundle)
-        except BundleError as error:  # raising would restart the worker for ever: stay up, not ready
-            _log.error("not ready: %s", error)
+        log_to_stderr()
+        self.served = Served(_settings().bundle, _settings().store)
+        self._following: asyncio.Task[None] | None = None
+
+    @bentoml.on_startup  # type: ignore[untyped-decorator]
+    async def follow(self) -> None:
+        """Take up other models while serving."""
+        self._following = asyncio.create_task(self.served.follow())
 
     @bentoml.on_deployment  # type: ignore[untyped-decorator]  # runs once, in the parent, before any socket
     def refuse_exposure() -> None:
@@ -94,11 +96,7 @@ class ClvService:
         context = click.get_current_context(silent=True)
         given = context.params.get("host") if context else None
         host = given or str(BentoMLContainer.http.host.get())
-        if not _settings().api_key_hashes and not is_loopback(host):
+        if not _settings().api_keys and not is_loopback(host):
             raise bentoml.exceptions.BentoMLException(
                 f"refusing to listen on {host} without an API key: set CLV_API_KEYS_SHA256"
             )
-
-    async def __is_ready__(self) -> bool:
-        """`/readyz` is 503 until a model is loaded."""
-        return self.bundle is not None

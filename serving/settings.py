@@ -11,7 +11,8 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 import model
-from features.errors import UsageError
+from features.errors import UsageError, listed
+from serving.routes import SCOPES
 
 
 class ServiceSettings(BaseModel):
@@ -20,11 +21,15 @@ class ServiceSettings(BaseModel):
     Attributes
     ----------
     bundle
-        Folder of the model bundle; a bento carries its own.
-    api_key_hashes
-        SHA-256 (hex) of the keys that are let in; without any, only loopback is served.
+        Folder of the model bundle, or the file that names it (`serving.pointer`); a bento carries its own.
+    store
+        SQLAlchemy URL of the order store.
+    api_keys
+        SHA-256 (hex) of the keys that are let in, and what each may do; without any, only loopback is served.
     max_body_bytes, deadline_seconds
         Limits of one request.
+    max_waiting
+        Calls that may wait for a thread before others are refused (429).
     workers
         Processes.
     """
@@ -32,29 +37,34 @@ class ServiceSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     bundle: Path = Field(default_factory=lambda: Path(model.__file__).parents[1] / "build" / "bundle")
-    api_key_hashes: tuple[str, ...] = ()
+    store: str
+    api_keys: Mapping[str, frozenset[str]] = {}
     max_body_bytes: int = Field(default=32 << 20, ge=1 << 10)
     deadline_seconds: float = Field(default=60.0, gt=0)
+    max_waiting: int = Field(default=256, ge=1)
     workers: int = Field(default=1, ge=1, le=64)
 
-    @field_validator("api_key_hashes")
+    @field_validator("api_keys")
     @classmethod
-    def _are_sha256(cls, hashes: tuple[str, ...]) -> tuple[str, ...]:
-        if any(len(digest) != 64 or set(digest) - set("0123456789abcdef") for digest in hashes):
+    def _are_sha256(cls, keys: Mapping[str, frozenset[str]]) -> Mapping[str, frozenset[str]]:
+        if any(len(digest) != 64 or set(digest) - set("0123456789abcdef") for digest in keys):
             raise ValueError("CLV_API_KEYS_SHA256 must hold SHA-256 digests in lower-case hex, separated by commas")
-        return hashes
+        if unknown := sorted(frozenset().union(*keys.values()) - set(SCOPES)):
+            raise ValueError(f"CLV_API_KEYS_SHA256 names unknown scopes {listed(unknown)}; known: {', '.join(SCOPES)}")
+        return keys
 
-    def lets_in(self, authorization: bytes) -> bool:
-        """Whether an Authorization header carries one of the keys, in constant time per key."""
+    def scopes_of(self, authorization: bytes) -> frozenset[str] | None:
+        """What the key of an Authorization header may do; None without a known key. Constant time per key."""
         scheme, _, key = authorization.partition(b" ")
         if scheme.lower() != b"bearer":
-            return False
+            return None
         digest = hashlib.sha256(key.strip()).hexdigest()
-        return sum(hmac.compare_digest(digest, known) for known in self.api_key_hashes) > 0
+        found = [scopes for known, scopes in self.api_keys.items() if hmac.compare_digest(digest, known)]
+        return found[0] if found else None
 
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> ServiceSettings:
-    """Read `CLV_BUNDLE`, `CLV_API_KEYS_SHA256`, `CLV_MAX_BODY_BYTES`, `CLV_DEADLINE_SECONDS`, `CLV_WORKERS`.
+    """Read the environment, `CLV_BUNDLE`, `CLV_STORE`, `CLV_API_KEYS_SHA256` and the others that README lists.
 
     Raises
     ------
@@ -63,15 +73,28 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> ServiceSett
     """
     names = {
         "bundle": "CLV_BUNDLE",
+        "store": "CLV_STORE",
         "max_body_bytes": "CLV_MAX_BODY_BYTES",
         "deadline_seconds": "CLV_DEADLINE_SECONDS",
+        "max_waiting": "CLV_MAX_WAITING",
         "workers": "CLV_WORKERS",
     }
     given: dict[str, object] = {field: environment[name] for field, name in names.items() if environment.get(name)}
-    hashes = environment.get("CLV_API_KEYS_SHA256", "")
-    given["api_key_hashes"] = tuple(part.strip() for part in hashes.split(",") if part.strip())
+    given.setdefault("store", default_store(Path(environment.get("CLV_HOME") or ".clv")))
+    given["api_keys"] = dict(map(_key, filter(str.strip, environment.get("CLV_API_KEYS_SHA256", "").split(","))))
     try:
         return ServiceSettings.model_validate(given)
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_input=False))
         raise UsageError(f"The service's settings cannot be used: {wrong}.") from None
+
+
+def default_store(home: Path) -> str:
+    """URL of the order store in a state folder."""
+    return f"sqlite:///{home.resolve() / 'orders.db'}"
+
+
+def _key(text: str) -> tuple[str, frozenset[str]]:
+    """`DIGEST` may do everything, `DIGEST=predict+read` what it names."""
+    digest, _, scopes = text.strip().partition("=")
+    return digest, frozenset(scopes.split("+")) if scopes else frozenset(SCOPES)

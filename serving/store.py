@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -12,7 +14,7 @@ from typing import Final
 import mlflow
 from mlflow.exceptions import MlflowException
 
-from features.errors import BundleError, RegistryError
+from features.errors import BundleError, RegistryError, listed
 from model.bundle import REGISTERED, Bundle, load_bundle
 
 CHAMPION: Final = "champion"
@@ -33,6 +35,17 @@ class ModelStore:
     uri: str
     folder: Path
 
+    def champion(self, name: str) -> str:
+        """Version that the alias names now.
+
+        Raises
+        ------
+        RegistryError
+            The registry is unreachable, or has no such model or champion.
+        """
+        with _reading(self.uri, CHAMPION, name):
+            return _champion(mlflow.MlflowClient(self.uri, self.uri), name)
+
     def bundle_folder(self, name: str, version: str | None = None) -> Path:
         """Return the local folder of a version's bundle, the champion's by default; downloaded once.
 
@@ -41,9 +54,9 @@ class ModelStore:
         RegistryError
             The registry is unreachable, or has no such model, version or champion.
         """
-        try:
+        with _reading(self.uri, version or CHAMPION, name):
             client = mlflow.MlflowClient(self.uri, self.uri)
-            number = version or self._champion(client, name)
+            number = version or _champion(client, name)
             run = client.get_model_version(name, number).run_id
             kept_as = hashlib.sha256(f"{self.uri} {run}".encode()).hexdigest()[:8]  # numbers repeat between registries
             folder = self.folder / f"{name}-{number}-{kept_as}"
@@ -52,25 +65,10 @@ class ModelStore:
                 mlflow.set_registry_uri(self.uri)
                 self._download(name, number, folder)
             return folder
-        except (MlflowException, OSError) as error:
-            cause = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise RegistryError(
-                f"Version {version or CHAMPION!r} of model {name!r} cannot be read from the registry at {self.uri!r}: "
-                f"{cause[:300]}."
-            ) from error
 
     def load(self, name: str, version: str | None = None) -> Bundle:
         """Load a version's bundle, the champion's by default."""
         return load_bundle(self.bundle_folder(name, version))
-
-    def _champion(self, client: mlflow.MlflowClient, name: str) -> str:
-        models = {model.name: model for model in client.search_registered_models()}
-        if name not in models:
-            known = ", ".join(sorted(models)) or "none yet: clv train ORDERS makes the first"
-            raise RegistryError(f"No model is registered as {name!r}. Registered: {known}.")
-        if CHAMPION not in models[name].aliases:
-            raise RegistryError(f"{name!r} has no champion yet. Promote a version first: clv promote.")
-        return str(models[name].aliases[CHAMPION])
 
     def _download(self, name: str, version: str, folder: Path) -> None:
         beside = folder.with_name(f".{folder.name}.partial")
@@ -86,9 +84,35 @@ class ModelStore:
         shutil.rmtree(beside, ignore_errors=True)
 
 
+@contextmanager
+def _reading(uri: str, version: str, name: str) -> Iterator[None]:
+    """Say in one sentence what the registry did not give."""
+    try:
+        yield
+    except (MlflowException, OSError) as error:
+        cause = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise RegistryError(
+            f"Version {version!r} of model {name!r} cannot be read from the registry at {uri!r}: {cause[:300]}."
+        ) from error
+
+
 def _is_whole(folder: Path) -> bool:
     try:
         load_bundle(folder)
     except BundleError:
         return False
     return True
+
+
+def _champion(client: mlflow.MlflowClient, name: str) -> str:
+    try:
+        aliases = client.get_registered_model(name).aliases
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        names = listed(sorted(model.name for model in client.search_registered_models()))
+        known = names or "none yet: clv train ORDERS makes the first"
+        raise RegistryError(f"No model is registered as {name!r}. Registered: {known}.") from error
+    if CHAMPION not in aliases:
+        raise RegistryError(f"{name!r} has no champion yet. Promote a version first: clv promote.")
+    return str(aliases[CHAMPION])

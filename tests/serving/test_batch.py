@@ -21,7 +21,7 @@ from features.errors import HorizonError, OrdersError, OutputError, UsageError
 from features.instants import isoformat
 from features.orders import OrderLog
 from model.bundle import Bundle, load_bundle
-from serving.batch import SCHEMA, score_base
+from serving.batch import SCHEMA, output, score_base
 from serving.requests import answer
 from serving.schemas import MAX_CUSTOMERS
 
@@ -30,7 +30,7 @@ _NESTED = {"predictions", "segments", "null_reasons", "model", "flags", "rejecte
 
 
 def run(bundle: Bundle, log: OrderLog, out: Path | str, **how: Any) -> Any:
-    return score_base(bundle, log, log.complete_until, str(out), scored_at=SCORED_AT, **how)
+    return score_base(bundle, log, log.complete_until, output(str(out), scored_at=SCORED_AT), **how)
 
 
 def test_batch_and_service_agree_bit_for_bit_on_every_cdnow_customer(

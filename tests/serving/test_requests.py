@@ -10,8 +10,9 @@ import pytest
 from features.errors import HorizonError
 from features.instants import parse_instant
 from model.bundle import Bundle
+from serving.envelope import NotJson, RequestError, TooManyItems
 from serving.openapi import EXAMPLE
-from serving.requests import NotJson, RequestError, TooManyCustomers, answer
+from serving.requests import answer
 from serving.schemas import CustomerPrediction, PredictResponse
 
 NOW = parse_instant("2024-03-01T15:07:00")
@@ -126,7 +127,7 @@ def test_a_bad_customer_is_a_typed_error_in_its_place_and_the_rest_are_answered(
     first, bad, last = found["customers"]
     assert first == last == ask(bundle, customer("good"))[0]
     assert bad["customer_id"] == "bad"
-    assert bad["error"]["code"] == "invalid_customer"
+    assert bad["error"]["code"] == "invalid_item"
     assert bad["error"]["details"][0]["at"].startswith("orders.0")
 
 
@@ -157,7 +158,7 @@ def test_envelopes_that_cannot_be_used(bundle: Bundle) -> None:
     with pytest.raises(RequestError) as caught:
         ask(bundle, customer(), as_of="tomorrow", horizons=[30])
     assert {detail["at"] for detail in caught.value.details} == {"as_of", "horizons"}
-    with pytest.raises(TooManyCustomers, match="at most 10000"):
+    with pytest.raises(TooManyItems, match="at most 10000"):
         answer(bundle, b'{"customers": [' + b",".join([b'{"customer_id": "a", "orders": []}'] * 10_001) + b"]}", NOW)
     for as_of in ("9999-12-31", "0001-01-01T00:00:00+14:00"):
         with pytest.raises(RequestError):
@@ -166,7 +167,7 @@ def test_envelopes_that_cannot_be_used(bundle: Bundle) -> None:
     with pytest.raises(RequestError, match="nested too deeply"):
         answer(bundle, b'{"customers": [], "x": ' + deep + b"}", NOW)
     nested = answer(bundle, b'{"customers": [{"customer_id": "a", "orders": ' + deep + b"}]}", NOW)
-    assert nested["customers"][0]["error"]["code"] == "invalid_customer"
+    assert nested["customers"][0]["error"]["code"] == "invalid_item"
 
 
 def test_another_currency_is_an_error_in_its_place(bundle: Bundle) -> None:

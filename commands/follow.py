@@ -1,0 +1,33 @@
+"""`clv follow`: the champion of the registry, for services beside it."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from commands.options import Name
+
+
+def follow(
+    pointer: Annotated[Path, typer.Argument(metavar="POINTER", help="File to write: CLV_BUNDLE of the service.")],
+    name: Name = "clv",
+    every: Annotated[float, typer.Option(help="Seconds between two looks at the registry.", min=0.1)] = 5.0,
+    parent: Annotated[int | None, typer.Option(hidden=True, help="End when this process does.")] = None,
+) -> None:
+    """Keep a file that names the champion's bundle, for `clv serve` (which starts this itself) or a bento.
+
+    A champion that cannot be loaded is refused: the file keeps the one before, and says why.
+    """
+    from commands.settings import home
+    from serving.follower import Follower
+    from serving.store import ModelStore
+
+    place = home()
+    follower = Follower(ModelStore(place.registry_uri, place.bundles), name, pointer)
+    while parent is None or os.getppid() == parent:
+        follower.look()
+        time.sleep(every)

@@ -1,0 +1,171 @@
+"""The handlers of the routes: a call → a reply. No HTTP mechanics here, those are the front's."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, TypeVar
+
+import orjson
+from pydantic import BaseModel, ValidationError
+
+from features.errors import ClvError
+from serving.answer import identity
+from serving.envelope import RequestError, details
+from serving.intake import take
+from serving.observing import Observed
+from serving.openapi import document
+from serving.page import PAGE
+from serving.requests import answer, answer_stored
+from serving.schemas import CustomerQuery, CustomersQuery
+from serving.score_store import page
+from serving.served import Served
+
+JSON: Final = b"application/json"
+Headers = tuple[tuple[bytes, bytes], ...]
+Q = TypeVar("Q", bound=BaseModel)
+_INLINE_BYTES: Final = 16_384
+"""Calls up to this size are answered faster than a thread is found for them."""
+
+
+class OrderUnknown(ClvError):
+    """No order of that id is stored."""
+
+    status, code = 404, "order_unknown"
+
+
+@dataclass(frozen=True)
+class Call:
+    """A request as a handler sees it.
+
+    Attributes
+    ----------
+    id
+        What stood for the name in braces.
+    query
+        Values by name, in their order.
+    now
+        Instant of the request, µs UTC.
+    """
+
+    id: str
+    query: Mapping[str, Sequence[str]]
+    body: bytes
+    if_none_match: bytes
+    now: int
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What is sent back."""
+
+    body: bytes
+    status: int = 200
+    content_type: bytes = JSON
+    headers: Headers = ()
+
+
+class Api:
+    """One method per route, named as in `serving.routes`."""
+
+    def __init__(self, served: Served, observed: Observed) -> None:
+        self._served, self._observed = served, observed
+        self._document = orjson.dumps(document())
+
+    def waits(self, name: str, body: bytes) -> bool:
+        """Whether a handler may take long, and so must not hold up the others."""
+        return name not in ("model", "docs", "readyz", "page") and not (
+            name == "predict" and len(body) <= _INLINE_BYTES
+        )
+
+    def predict(self, call: Call) -> Reply:
+        """Answer for the customers of the body."""
+        found = answer(self._served.needed_bundle(), call.body, call.now)
+        self._observed.customers(found["customers"])
+        return Reply(orjson.dumps(found))
+
+    def customer(self, call: Call) -> Reply:
+        """Answer for a customer from the stored orders."""
+        bundle, store = self._served.needed_bundle(), self._served.needed_store()
+        found = answer_stored(bundle, store, call.id, _query(CustomerQuery, call.query), call.now)
+        self._observed.customers([found])
+        return _tagged(call, orjson.dumps(found), _without_times(found))
+
+    def customers(self, call: Call) -> Reply:
+        """List customers of the last batch scores."""
+        body = orjson.dumps(page(self._served.needed_store(), _query(CustomersQuery, call.query)))
+        return _tagged(call, body, body)
+
+    def post_orders(self, call: Call) -> Reply:
+        """Store orders."""
+        return Reply(orjson.dumps(take(self._served.needed_store(), call.body, call.now)))
+
+    def delete_order(self, call: Call) -> Reply:
+        """Delete an order and its refund."""
+        if not self._served.needed_store().delete(call.id):
+            raise OrderUnknown("No order of that id is stored.")
+        return Reply(b"", 204)
+
+    def model(self, call: Call) -> Reply:
+        """Say which model answers."""
+        bundle = self._served.needed_bundle()
+        origin = bundle.provenance
+        shown = {
+            **identity(bundle),
+            "horizons": list(bundle.model.horizons),
+            "primary_horizon_days": bundle.model.primary_horizon,
+            "tier_cut_points": list(bundle.model.standing.cut_points),
+            "currency": origin.currency,
+            "timezone": origin.timezone,
+            "features": list(bundle.model.features),
+            "optional_columns": list(origin.optional_columns),
+        }
+        body = orjson.dumps(shown)
+        return _tagged(call, body, body)
+
+    def readyz(self, _call: Call) -> Reply:
+        """Say whether a model is loaded, which one, and what is not as it should be."""
+        served = self._served
+        state = {
+            "ready": served.bundle is not None,
+            "model": None if served.bundle is None else identity(served.bundle),
+            "refused": served.refused,
+            "store": served.store_problem or "ok",
+        }
+        return Reply(orjson.dumps(state), 503 if served.bundle is None else 200)
+
+    def docs(self, _call: Call) -> Reply:
+        """Give the OpenAPI document."""
+        return Reply(self._document)
+
+    def page(self, _call: Call) -> Reply:
+        """Give the page."""
+        return Reply(PAGE, content_type=b"text/html; charset=utf-8")
+
+
+def _query(kind: type[Q], query: Mapping[str, Sequence[str]]) -> Q:
+    """Check a query string by its model. Raises RequestError."""
+    listed = {name for name, field in kind.model_fields.items() if "list" in str(field.annotation)}
+    repeated = [name for name, values in query.items() if len(values) > 1 and name not in listed]
+    if repeated:
+        raise RequestError("A parameter is given twice.", [{"at": repeated[0][:200], "rule": "may be given once"}])
+    given: dict[str, Any] = {name: list(values) if name in listed else values[0] for name, values in query.items()}
+    try:
+        return kind.model_validate(given)
+    except ValidationError as error:
+        raise RequestError("The query has unusable fields.", details(error)) from None
+
+
+def _without_times(found: Mapping[str, Any]) -> bytes:
+    """What makes an answer another one: without the moment it was asked for, which is no news."""
+    predictions = [{**one, "prediction_start": None, "prediction_end": None} for one in found["predictions"]]
+    return orjson.dumps({**found, "as_of": None, "predictions": predictions})
+
+
+def _tagged(call: Call, body: bytes, content: bytes) -> Reply:
+    """Reply with a weak ETag, or with 304 where the client has this answer already."""
+    tag = b'W/"' + hashlib.blake2b(content, digest_size=12).hexdigest().encode() + b'"'
+    reply = Reply(body, headers=((b"etag", tag), (b"cache-control", b"no-cache")))
+    known = {part.strip() for part in call.if_none_match.split(b",")}
+    return replace(reply, body=b"", status=304) if tag in known or b"*" in known else reply

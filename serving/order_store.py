@@ -1,0 +1,236 @@
+"""The order store: orders as they were posted, and the scores of the last batch; SQLite or PostgreSQL.
+
+The store is one order log, as a file is: a column that any order ever sent is known for all of them. Its schema is
+`serving/migrations`; the tables below only name what the statements use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from sqlalchemy.dialects import postgresql, sqlite
+
+from features.columns import NUMBERS, ORDER_ID
+from features.engines import engine_for, hidden
+from features.errors import StoreError, UsageError
+
+SENDABLE: Final = (
+    "status", "coupon_code", "product_id", "category", "channel", "attribution_medium", "country", "state", "postcode",
+    "currency", "parent_order_id", "discount_amount", "quantity", "cost",
+)  # fmt: skip
+"""Optional columns; the place of each is its bit in `sent.columns`, for ever."""
+_BUSY_SECONDS: Final = 30
+_LOCK: Final = 7_034_961
+
+_tables = sa.MetaData()
+_key: Final[list[sa.Column[Any]]] = [
+    sa.Column("order_id", sa.Text),
+    sa.Column("refund", sa.Boolean),
+    sa.Column("line", sa.Integer),
+]
+_facts: Final[list[sa.Column[Any]]] = [
+    sa.Column("customer_id", sa.Text),
+    sa.Column("ordered_at", sa.BigInteger),
+    sa.Column("amount", sa.Double),
+]
+_optional: Final[list[sa.Column[Any]]] = [
+    sa.Column(name, sa.Double if name in NUMBERS else sa.Text) for name in SENDABLE
+]
+ORDERS: Final = sa.Table("orders", _tables, *_key, *_facts, *_optional)
+_SENT: Final = sa.Table("sent", _tables, sa.Column("columns", sa.BigInteger))
+
+_OF_CUSTOMER: Final = sa.select(
+    sa.select(_SENT.c.columns).scalar_subquery(),
+    ORDERS.c.ordered_at, ORDERS.c.amount, ORDERS.c.order_id, *(ORDERS.c[name] for name in SENDABLE),
+).where(ORDERS.c.customer_id == sa.bindparam("customer_id"))  # fmt: skip
+_DELETE: Final = sa.delete(ORDERS).where(ORDERS.c.order_id == sa.bindparam("id"))
+_DELETE_LINES: Final = sa.delete(ORDERS).where(
+    ORDERS.c.order_id == sa.bindparam("id"),
+    ORDERS.c.refund == sa.bindparam("is_refund"),
+    ORDERS.c.line >= sa.bindparam("n_lines"),
+)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class StoredOrders:
+    """Rows of one customer, by column; n rows.
+
+    Attributes
+    ----------
+    ordered_at, amount
+        µs UTC, and net value.
+    optional
+        By name, the order id and every column that the store knows; None is null.
+    """
+
+    ordered_at: Sequence[int]
+    amount: Sequence[float]
+    optional: dict[str, Sequence[Any]]
+
+
+class OrderStore:
+    """Orders and scores behind a SQLAlchemy URL. Safe for many threads and processes."""
+
+    def __init__(self, url: str) -> None:
+        self.shown = hidden(url)
+        how: dict[str, Any] = {"connect_args": {"timeout": _BUSY_SECONDS}} if url.startswith("sqlite") else {}
+        self._writing, self._reading = engine_for(url, **how), engine_for(url, isolation_level="AUTOCOMMIT", **how)
+        self.url = url
+        self._upsert = _upsert(self._writing.dialect.name, self.shown)
+        if self._writing.dialect.name == "sqlite":
+            sa.event.listen(self._writing, "connect", _manual_transactions)
+            sa.event.listen(self._writing, "begin", _begin_immediate)
+
+    @classmethod
+    def open(cls, url: str) -> OrderStore:
+        """Open a store, made or brought up to date if need be.
+
+        Raises
+        ------
+        UsageError
+            The URL is neither SQLite's nor PostgreSQL's.
+        StoreError
+            The store cannot be reached or written.
+        """
+        store = cls(url)
+        if store._writing.dialect.name == "sqlite" and store._writing.url.database:
+            Path(store._writing.url.database).parent.mkdir(parents=True, exist_ok=True)
+        store.write(_migrate)
+        return store
+
+    def close(self) -> None:
+        """Give all connections back."""
+        self._writing.dispose()
+        self._reading.dispose()
+
+    def write(self, work: Callable[[sa.Connection], T]) -> T:
+        """Do work in one transaction."""
+
+        def transaction() -> T:
+            with self._writing.begin() as connection:
+                return work(connection)
+
+        return self._answered(transaction)
+
+    def read(self, work: Callable[[sa.Connection], T]) -> T:
+        """Do reading work."""
+
+        def reading() -> T:
+            with self._reading.connect() as connection:
+                return work(connection)
+
+        return self._answered(reading)
+
+    def _answered(self, ask: Callable[[], T]) -> T:
+        """Ask; once more where only the connection was lost, since all writes may be repeated."""
+        try:
+            return ask()
+        except sa.exc.DBAPIError as error:
+            if not error.connection_invalidated:
+                raise self._unavailable(error) from error
+        except sa.exc.SQLAlchemyError as error:
+            raise self._unavailable(error) from error
+        try:
+            return ask()
+        except sa.exc.SQLAlchemyError as error:
+            raise self._unavailable(error) from error
+
+    def _unavailable(self, error: sa.exc.SQLAlchemyError) -> StoreError:
+        cause = type(getattr(error, "orig", None) or error).__name__  # its text may hold values
+        return StoreError(f"The order store at {self.shown!r} does not answer ({cause}). Nothing was changed.")
+
+    def upsert(self, orders: Sequence[dict[str, Any]]) -> None:
+        """Store whole orders in one transaction: all lines of an order id replace those stored before.
+
+        Parameters
+        ----------
+        orders
+            Lines, with all columns of the table but `refund` and `line`, which follow: lines of an order id that are
+            all negative are its refund, which the order's own lines do not replace, nor the other way round.
+        """
+        groups: dict[str, list[dict[str, Any]]] = {}
+        for order in orders:
+            groups.setdefault(order[ORDER_ID], []).append(order)
+        lines, counts, sent = [], [], 0
+        for order_id, group in sorted(groups.items()):  # always in one order: two writers never wait for each other
+            refund = all(order["amount"] < 0.0 for order in group)
+            counts.append({"id": order_id, "is_refund": refund, "n_lines": len(group)})
+            lines += [_row(order, refund, line) for line, order in enumerate(group)]
+            sent |= _bits(group)
+        if lines:
+            self.write(lambda connection: self._upsert_lines(connection, lines, counts, sent))
+
+    def _upsert_lines(
+        self, connection: sa.Connection, lines: list[dict[str, Any]], counts: list[dict[str, Any]], sent: int
+    ) -> None:
+        connection.execute(self._upsert, lines)
+        connection.execute(_DELETE_LINES, counts)
+        both = _SENT.c.columns.bitwise_or(sent)
+        connection.execute(sa.update(_SENT).where(both != _SENT.c.columns).values(columns=both))
+
+    def delete(self, order_id: str) -> bool:
+        """Delete an order and its refund; whether there was one."""
+        return self.write(lambda connection: connection.execute(_DELETE, {"id": order_id}).rowcount > 0)
+
+    def of_customer(self, customer_id: str) -> StoredOrders | None:
+        """Orders of a customer; None where nothing is stored."""
+        found = self.read(lambda connection: connection.execute(_OF_CUSTOMER, {"customer_id": customer_id}).all())
+        if not found:
+            return None
+        columns: list[Sequence[Any]] = list(zip(*(tuple(row) for row in found), strict=True))
+        known = known_columns(columns[0][0])
+        optional = dict(zip((ORDER_ID, *SENDABLE), columns[3:], strict=True))
+        return StoredOrders(columns[1], columns[2], {name: optional[name] for name in (ORDER_ID, *known)})
+
+    def columns(self) -> list[str]:
+        """Optional columns that any order ever sent."""
+        return known_columns(self.read(lambda connection: connection.execute(sa.select(_SENT.c.columns)).scalar_one()))
+
+
+def known_columns(sent: int) -> list[str]:
+    """Names of the columns whose bits are set."""
+    return [name for place, name in enumerate(SENDABLE) if sent >> place & 1]
+
+
+def _bits(group: Sequence[dict[str, Any]]) -> int:
+    return sum(1 << place for place, name in enumerate(SENDABLE) if any(name in order for order in group))
+
+
+def _row(order: dict[str, Any], refund: bool, line: int) -> dict[str, Any]:
+    return {**dict.fromkeys(SENDABLE), **order, "refund": refund, "line": line}
+
+
+def _upsert(dialect: str, shown: str) -> Any:
+    inserts: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+    if dialect not in inserts:
+        raise UsageError(f"{shown!r} cannot be an order store: give a sqlite:/// or postgresql:// URL.")
+    insert = inserts[dialect](ORDERS)
+    values = {column.name: insert.excluded[column.name] for column in (*_facts, *_optional)}
+    return insert.on_conflict_do_update(index_elements=[column.name for column in _key], set_=values)
+
+
+def _manual_transactions(connection: Any, _record: Any) -> None:
+    """Let SQLAlchemy begin transactions, and let readers read while one writes."""
+    connection.isolation_level = None
+    connection.execute("pragma journal_mode = wal")
+
+
+def _begin_immediate(connection: sa.Connection) -> None:
+    """Take SQLite's write lock first: a transaction that reads and then writes would be refused, not queued."""
+    connection.exec_driver_sql("begin immediate")
+
+
+def _migrate(connection: sa.Connection) -> None:
+    if connection.dialect.name == "postgresql":  # one migrates, the others wait
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")

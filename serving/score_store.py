@@ -1,0 +1,195 @@
+"""Scores of the last batch in the order store: written as a run that becomes visible whole, read page by page."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from features.errors import ClvError, OutputError
+from serving.envelope import RequestError
+from serving.order_store import OrderStore
+from serving.schemas import CustomerScores, CustomersQuery, HorizonPrediction, ModelIdentity
+
+_HORIZON: Final = tuple(name for name in HorizonPrediction.model_fields if name != "reasons")
+_MODEL: Final = tuple(ModelIdentity.model_fields)
+_JSON: Final = ("segments", "flags", "null_reasons")
+_CUSTOMER: Final = tuple(name for name in CustomerScores.model_fields if name not in ("predictions", "model"))
+_COLUMNS: Final = tuple(dict.fromkeys(("run", *_CUSTOMER, *_HORIZON, *(f"model_{name}" for name in _MODEL))))
+_SCORES: Final = sa.table("scores", *map(sa.column, _COLUMNS))
+_RUNS: Final = sa.Table(
+    "score_runs",
+    sa.MetaData(),
+    sa.Column("run", sa.Integer, primary_key=True),
+    sa.Column("scored_at", sa.Text),
+    sa.Column("primary_horizon_days", sa.Integer),
+    sa.Column("whole", sa.Boolean),
+)
+_INSERTED_AT_ONCE: Final = 2_000
+
+
+class NoScores(ClvError):
+    """Nothing was scored into the store yet."""
+
+    status, code = 404, "no_scores"
+
+
+@dataclass(frozen=True)
+class ScoreRun:
+    """A batch on its way into the store; nobody sees it before `finish`."""
+
+    store: OrderStore
+    run: int
+
+    @classmethod
+    def begin(cls, store: OrderStore, scored_at: str, primary_horizon_days: int) -> ScoreRun:
+        """Begin a batch."""
+        values = {"scored_at": scored_at, "primary_horizon_days": primary_horizon_days, "whole": False}
+        insert = sa.insert(_RUNS).values(values).returning(_RUNS.c.run)
+        return cls(store, store.write(lambda connection: connection.execute(insert).scalar_one()))
+
+    def write(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Append rows, in short transactions: orders can be posted meanwhile."""
+        pending = [{**row, "run": self.run} for row in rows]
+        for low in range(0, len(pending), _INSERTED_AT_ONCE):
+            some = pending[low : low + _INSERTED_AT_ONCE]
+            self.store.write(partial(_insert, some))
+
+    def finish(self) -> None:
+        """Make the batch the one that is read; the one before stays for readers on their way through its pages.
+
+        Raises
+        ------
+        OutputError
+            A later batch finished first.
+        """
+        if not self.store.write(self._finish):
+            self.drop()
+            raise OutputError("A later batch was finished meanwhile: its scores stand, these were dropped.")
+
+    def _finish(self, connection: sa.Connection) -> bool:
+        done = connection.execute(sa.update(_RUNS).where(_RUNS.c.run == self.run).values(whole=True)).rowcount
+        whole = sa.select(_RUNS.c.run).where(_RUNS.c.whole, _RUNS.c.run < self.run)
+        before = connection.execute(sa.select(sa.func.max(whole.subquery().c.run))).scalar()
+        kept = [self.run] if before is None else [self.run, before]
+        for table in (_SCORES, _RUNS):
+            connection.execute(sa.delete(table).where(table.c.run < self.run, table.c.run.not_in(kept)))
+        return done == 1
+
+    def drop(self) -> None:
+        """Take back what was written."""
+        self.store.write(self._drop)
+
+    def _drop(self, connection: sa.Connection) -> None:
+        for table in (_SCORES, _RUNS):
+            connection.execute(sa.delete(table).where(table.c.run == self.run))
+
+
+def _insert(rows: list[dict[str, Any]], connection: sa.Connection) -> None:
+    connection.execute(sa.insert(_SCORES), rows)
+
+
+def page(store: OrderStore, query: CustomersQuery) -> dict[str, Any]:
+    """One page of customers of the last batch, as `serving.schemas.CustomersPage`.
+
+    Raises
+    ------
+    NoScores
+        No batch was scored into the store, or the page's batch is gone.
+    RequestError
+        The cursor is of another question, or the horizon was not scored.
+    """
+    run = _latest(store)
+    asked, after = _digest(query), None
+    if query.cursor is not None:
+        after = _read_cursor(query.cursor, asked)
+        run = _run(store, after[0])
+    horizon = query.horizon_days or run.primary_horizon_days
+    statement = _statement(query, run.run, horizon, after)
+    rows = [row._asdict() for row in store.read(lambda connection: connection.execute(statement).all())]
+    if not rows and query.cursor is None:
+        _require_horizon(store, run.run, horizon)
+    shown, more = rows[: query.limit], len(rows) > query.limit
+    last = shown[-1] if more else None
+    return {
+        "scored_at": run.scored_at,
+        "customers": [_nested(row) for row in shown],
+        "next_cursor": None
+        if last is None
+        else _cursor(run.run, last[query.sort.lstrip("-")], last["customer_id"], asked),
+    }
+
+
+def _latest(store: OrderStore) -> Any:
+    statement = sa.select(_RUNS).where(_RUNS.c.whole).order_by(_RUNS.c.run.desc()).limit(1)
+    found = store.read(lambda connection: connection.execute(statement).first())
+    if found is None:
+        raise NoScores("No batch was scored into the store yet: run clv score store --out store.")
+    return found
+
+
+def _run(store: OrderStore, run: int) -> Any:
+    statement = sa.select(_RUNS).where(_RUNS.c.whole, _RUNS.c.run == run)
+    found = store.read(lambda connection: connection.execute(statement).first())
+    if found is None:
+        raise NoScores("Two batches were scored since this page's: begin again without a cursor.")
+    return found
+
+
+def _statement(query: CustomersQuery, run: int, horizon: int, after: tuple[int, float, str] | None) -> sa.Select[Any]:
+    scores, name = _SCORES.c, query.sort.lstrip("-")
+    statement = sa.select(_SCORES).where(scores.run == run, scores.horizon_days == horizon)
+    if query.segment is not None:
+        statement = statement.where(scores.segments.contains(json.dumps(query.segment), autoescape=True))
+    for field in ("lifecycle_status", "value_tier"):
+        if (wanted := getattr(query, field)) is not None:
+            statement = statement.where(scores[field] == wanted)
+    keys = (scores[name], scores.customer_id)
+    falling = query.sort.startswith("-")
+    if after is not None:
+        here, there = sa.tuple_(*keys), sa.tuple_(sa.literal(after[1], sa.Double), sa.literal(after[2], sa.Text))
+        statement = statement.where(here < there if falling else here > there)
+    return statement.order_by(*(key.desc() if falling else key for key in keys)).limit(query.limit + 1)
+
+
+def _require_horizon(store: OrderStore, run: int, horizon: int) -> None:
+    statement = sa.select(_SCORES.c.horizon_days).where(_SCORES.c.run == run).distinct()
+    scored = sorted(store.read(lambda connection: connection.execute(statement).scalars().all()))
+    if horizon not in scored:
+        raise RequestError(f"No scores for a horizon of {horizon} days. Scored: {', '.join(map(str, scored))}.")
+
+
+def _nested(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A flat row in the shape of the HTTP answer."""
+    customer = {name: json.loads(row[name]) if name in _JSON else row[name] for name in _CUSTOMER}
+    customer["predictions"] = [{name: row[name] for name in _HORIZON}]
+    customer["model"] = {name: row[f"model_{name}"] for name in _MODEL}
+    return customer
+
+
+def _digest(query: CustomersQuery) -> str:
+    """What a cursor belongs to: the question less the page."""
+    asked = query.model_dump_json(exclude={"cursor", "limit"})
+    return hashlib.sha256(asked.encode()).hexdigest()[:8]
+
+
+def _cursor(run: int, value: float, customer_id: str, asked: str) -> str:
+    return base64.urlsafe_b64encode(json.dumps([run, value, customer_id, asked]).encode()).decode().rstrip("=")
+
+
+def _read_cursor(cursor: str, asked: str) -> tuple[int, float, str]:
+    try:
+        run, value, customer_id, of = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        found = int(run), float(value), str(customer_id)
+    except (ValueError, TypeError, binascii.Error):
+        raise RequestError("The cursor is not one that this service gave.") from None
+    if of != asked:
+        raise RequestError("The cursor belongs to another question: send the same filters, horizon and sort.")
+    return found
