@@ -102,7 +102,11 @@ class OrderStore:
         store = cls(url)
         if store._writing.dialect.name == "sqlite" and store._writing.url.database:
             Path(store._writing.url.database).parent.mkdir(parents=True, exist_ok=True)
-        store.write(_migrate)
+        try:
+            store.write(_migrate)
+        except BaseException:
+            store.close()
+            raise
         return store
 
     def close(self) -> None:

