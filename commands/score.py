@@ -83,7 +83,7 @@ def score(
             log,
             moment,
             writing,
-            Question(horizon_days, interval_level, terms=Terms(margin, discount_rate)),
+            Question(tuple(horizon_days) if horizon_days else None, interval_level, terms=Terms(margin, discount_rate)),
             on_customers=advance,
         )
     say(f"{done.n_customers:,} customers as of {isoformat(moment)}: {done.n_rows:,} rows.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
 from typing import Final
@@ -20,6 +20,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 EARLIEST_US: Final = (datetime(1800, 1, 1, tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)
 LATEST_US: Final = (datetime(3000, 1, 1, tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)
 _TABLE_FROM: Final = 256
+_MANY: Final = 64
+_SHAPES: Final = {10: "0000-00-00", 20: "0000-00-00T00:00:00Z"}
 _OFFSET_STEP_US = 900_000_000  # every zone of the tz database changes on a quarter of an hour
 
 
@@ -62,6 +64,40 @@ def parse_instant(text: str, zone: tzinfo = UTC) -> int:
         raise UsageError(
             f"{text!r} is not a date. Write ISO 8601, for example 1998-04-02 or 1998-04-02T12:00:00Z."
         ) from error
+
+
+def instants_of(texts: Sequence[str]) -> IntArray:
+    """Instants of many ISO 8601 texts, without an offset read as UTC; NO_INSTANT where unreadable, shape (n,)."""
+    widths = set(map(len, texts))
+    found = _of_one_width(texts, widths.pop()) if len(widths) == 1 and len(texts) >= _MANY else None
+    return np.array([_or_none(text) for text in texts], dtype=np.int64) if found is None else found
+
+
+def _or_none(text: str) -> int:
+    try:
+        return to_us(datetime.fromisoformat(text))
+    except (ValueError, OverflowError):
+        return NO_INSTANT
+
+
+def _of_one_width(texts: Sequence[str], width: int) -> IntArray | None:
+    """Instants of texts that all look like `2024-05-01` or `2024-05-01T10:00:00Z`; None where one does not."""
+    shape = _SHAPES.get(width)
+    joined = "".join(texts)
+    if shape is None or not joined.isascii():
+        return None
+    marks = np.frombuffer(joined.encode(), dtype=np.uint8).reshape(-1, width)
+    wanted = np.frombuffer(shape.encode(), dtype=np.uint8)
+    digit = wanted == ord("0")
+    digits = marks[:, digit] - np.uint8(ord("0"))  # what is below 0 wraps around
+    if (digits > 9).any() or (marks[:, ~digit] != wanted[~digit]).any():
+        return None
+    n_marks = min(width, 19)  # numpy reads no Z
+    try:
+        found = marks[:, :n_marks].astype(np.uint32).view(f"U{n_marks}").ravel().astype("M8[us]").astype(np.int64)
+    except ValueError:  # 30 February
+        return None
+    return found if found.min() >= EARLIEST_US and found.max() <= LATEST_US else None
 
 
 def next_midnight(instant_us: int) -> int:

@@ -54,12 +54,17 @@ class Predictions:
 
     def place(self, horizon_days: int) -> int:
         """Column of a horizon. Raises HorizonError when it was not fitted."""
-        if horizon_days not in self.horizons:
-            raise HorizonError(
-                f"No model was fitted for a horizon of {horizon_days} days. "
-                f"Fitted: {', '.join(map(str, self.horizons))}. Train with --horizon-days {horizon_days} to have it."
-            )
-        return self.horizons.index(horizon_days)
+        return place_of(horizon_days, self.horizons)
+
+
+def place_of(horizon_days: int, fitted: tuple[int, ...]) -> int:
+    """Position of a horizon among the fitted ones. Raises HorizonError when it was not fitted."""
+    if horizon_days not in fitted:
+        raise HorizonError(
+            f"No model was fitted for a horizon of {horizon_days} days. "
+            f"Fitted: {', '.join(map(str, fitted))}. Train with --horizon-days {horizon_days} to have it."
+        )
+    return fitted.index(horizon_days)
 
 
 class Model(Protocol):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 
@@ -17,16 +18,18 @@ from serving.intake import take
 from serving.observing import Observed
 from serving.openapi import document
 from serving.page import PAGE
-from serving.requests import answer, answer_stored
+from serving.requests import answer, answer_stored, answer_together
 from serving.schemas import CustomerQuery, CustomersQuery
 from serving.score_store import page
 from serving.served import Served
+from serving.together import Together
 
 JSON: Final = b"application/json"
 Headers = tuple[tuple[bytes, bytes], ...]
 Q = TypeVar("Q", bound=BaseModel)
-_INLINE_BYTES: Final = 16_384
-"""Calls up to this size are answered faster than a thread is found for them."""
+_SMALL_BYTES: Final = 16_384
+"""Calls up to this size are answered on the event loop: a thread would cost more than it frees."""
+_AT_ONCE: Final = ("model", "docs", "readyz", "page")
 
 
 class OrderUnknown(ClvError):
@@ -56,6 +59,9 @@ class Call:
     now: int
 
 
+Handler = Callable[["Call"], "Reply"]
+
+
 @dataclass(frozen=True)
 class Reply:
     """What is sent back."""
@@ -71,19 +77,27 @@ class Api:
 
     def __init__(self, served: Served, observed: Observed) -> None:
         self._served, self._observed = served, observed
+        self._together = Together(self._predict_together)
         self._document = orjson.dumps(document())
 
-    def waits(self, name: str, body: bytes) -> bool:
-        """Whether a handler may take long, and so must not hold up the others."""
-        return name not in ("model", "docs", "readyz", "page") and not (
-            name == "predict" and len(body) <= _INLINE_BYTES
-        )
+    async def reply(self, name: str, call: Call, in_thread: Callable[[Handler, Call], Awaitable[Reply]]) -> Reply:
+        """Reply to a call: at once, together with the calls of the same moment, or from a thread where it may wait."""
+        if name == "predict" and len(call.body) <= _SMALL_BYTES:
+            return await self._together.ask(call.body)
+        handler: Handler = getattr(self, name)
+        return handler(call) if name in _AT_ONCE else await in_thread(handler, call)
+
+    def _predict_together(self, bodies: Sequence[bytes]) -> list[Reply | Exception]:
+        found = answer_together(self._served.needed_bundle(), bodies, time.time_ns() // 1000)
+        return [one if isinstance(one, ClvError) else self._answered(one) for one in found]
+
+    def _answered(self, found: dict[str, Any]) -> Reply:
+        self._observed.customers(found["customers"])
+        return Reply(orjson.dumps(found))
 
     def predict(self, call: Call) -> Reply:
         """Answer for the customers of the body."""
-        found = answer(self._served.needed_bundle(), call.body, call.now)
-        self._observed.customers(found["customers"])
-        return Reply(orjson.dumps(found))
+        return self._answered(answer(self._served.needed_bundle(), call.body, call.now))
 
     def customer(self, call: Call) -> Reply:
         """Answer for a customer from the stored orders."""

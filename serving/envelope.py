@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Generic, TypeVar
 
 import orjson
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from features.errors import ClvError
 
 MAX_DETAILS = 5
 E = TypeVar("E", bound=BaseModel)
-T = TypeVar("T", bound=BaseModel)
+T = TypeVar("T")
 
 
 class RequestError(ClvError):
@@ -56,7 +57,8 @@ class Item(Generic[T]):
 
     def named(self, field: str) -> str | None:
         """Id of the item, as far as it can be told."""
-        found = getattr(self.value, field, None) if self.value is not None else (self.given or {}).get(field)
+        source: Any = self.given if self.value is None else self.value
+        found = source.get(field) if isinstance(source, Mapping) else getattr(source, field, None)
         return found if isinstance(found, str) else None
 
 
@@ -104,10 +106,15 @@ def _item_by_item(body: bytes, envelope: type[E], field: str, kind: type[T]) -> 
 
 def _item(candidate: Any, kind: type[T]) -> Item[T]:
     try:
-        return Item(kind.model_validate_json(orjson.dumps(candidate)))
+        return Item(_adapter(kind).validate_json(orjson.dumps(candidate)))
     except (ValidationError, TypeError) as error:
         found = details(error) if isinstance(error, ValidationError) else [{"at": "", "rule": "nested too deeply"}]
         return Item(None, problem("invalid_item", "Some fields are unusable.", found), _as_object(candidate))
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
 
 
 def _as_object(candidate: Any) -> Mapping[str, Any] | None:

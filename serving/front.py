@@ -19,7 +19,7 @@ from urllib.parse import parse_qs
 import orjson
 
 from features.errors import ClvError
-from serving.api import Api, Call, Headers, Reply
+from serving.api import Api, Call, Handler, Headers, Reply
 from serving.events import event
 from serving.observing import Observed
 from serving.routes import PASSED_ON, Route, routes_of
@@ -144,12 +144,9 @@ class Front:
         call = Call(path_id, query, body, headers.get(b"if-none-match", b""), time.time_ns() // 1000)
         if self._api is None:
             self._api = Api(self._served(), self._observed)
-        handler: Callable[[Call], Reply] = getattr(self._api, route.name)
-        if not self._api.waits(route.name, body):
-            return handler(call)
-        return await self._in_thread(handler, call)
+        return await self._api.reply(route.name, call, self._in_thread)
 
-    async def _in_thread(self, handler: Callable[[Call], Reply], call: Call) -> Reply:
+    async def _in_thread(self, handler: Handler, call: Call) -> Reply:
         """Run a handler beside the others; refuse where too many wait already."""
         if self._waiting >= self._settings.max_waiting:
             raise Refusal(429, "too_many_requests", "Too many calls wait: try again later.", ((b"retry-after", b"1"),))

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from features.columns import LINE_ITEM_COLUMNS, ORDER_ID, Rule
-from features.instants import DAY_US
+from features.columns import CUSTOMER_ID, LINE_ITEM_COLUMNS, ORDER_ID, ORDERED_AT, Rule
+from features.instants import DAY_US, NO_INSTANT, instants_of
 from serving.envelope import Item, opened, problem
 from serving.order_store import OrderStore
-from serving.schemas import MAX_ORDERS, OrdersRequest, PostedOrder
+from serving.schemas import MAX_ORDERS, NOT_ISO, OrdersRequest, PostedOrder
 
 
 def take(store: OrderStore, body: bytes, now: int) -> dict[str, Any]:
@@ -28,11 +28,16 @@ def take(store: OrderStore, body: bytes, now: int) -> dict[str, Any]:
         The store does not answer; nothing was stored.
     """
     _, items = opened(body, OrdersRequest, "orders", PostedOrder, MAX_ORDERS)
-    refused = _refused(items, now)
-    usable = [item.value for place, item in enumerate(items) if place not in refused and item.value is not None]
-    store.upsert([order.model_dump(exclude_unset=True) for order in usable])
+    instants = instants_of([item.value["ordered_at"] if item.value is not None else "" for item in items]).tolist()
+    refused = _refused(items, instants, now)
+    usable = [
+        (item.value, instants[place])
+        for place, item in enumerate(items)
+        if place not in refused and item.value is not None
+    ]
+    store.upsert([{**order, ORDERED_AT: instant} for order, instant in usable])
     return {
-        "stored_orders": len({order.order_id for order in usable}),
+        "stored_orders": len({order[ORDER_ID] for order, _ in usable}),
         "refused": [
             {"index": place, "order_id": items[place].named(ORDER_ID), "error": error}
             for place, error in sorted(refused.items())
@@ -40,9 +45,10 @@ def take(store: OrderStore, body: bytes, now: int) -> dict[str, Any]:
     }
 
 
-def _refused(items: Sequence[Item[PostedOrder]], now: int) -> dict[int, dict[str, Any]]:
+def _refused(items: Sequence[Item[PostedOrder]], instants: Sequence[int], now: int) -> dict[int, dict[str, Any]]:
     """Problem of each row that is not stored, by its place; half an order is never stored."""
-    refused = {place: error for place, item in enumerate(items) if (error := _problem(item, now))}
+    problems = (_problem(item, instant, now) for item, instant in zip(items, instants, strict=True))
+    refused = {place: error for place, error in enumerate(problems) if error is not None}
     groups: dict[str | None, list[int]] = {}
     for place, item in enumerate(items):
         groups.setdefault(item.named(ORDER_ID), []).append(place)
@@ -59,20 +65,22 @@ def _refused(items: Sequence[Item[PostedOrder]], now: int) -> dict[int, dict[str
     return refused
 
 
-def _problem(item: Item[PostedOrder], now: int) -> dict[str, Any] | None:
+def _problem(item: Item[PostedOrder], instant: int, now: int) -> dict[str, Any] | None:
     if item.value is None:
         return item.problem
-    if item.value.ordered_at > now + DAY_US:
+    if instant == NO_INSTANT:
+        return problem("invalid_item", "Some fields are unusable.", [{"at": ORDERED_AT, "rule": NOT_ISO}])
+    if instant > now + DAY_US:
         return problem(Rule.LATER_THAN_NOW.label, "ordered_at lies in the future.")
-    if any("\0" in text for text in item.value.model_dump().values() if isinstance(text, str)):
+    if any("\0" in text for text in item.value.values() if isinstance(text, str)):
         return problem("unusable_text", "A text holds the character U+0000, which no database stores: take it out.")
     return None
 
 
 def _conflict(lines: Sequence[PostedOrder]) -> str | None:
     """Why rows of one order id cannot be the lines of one order."""
-    if len({line.customer_id for line in lines}) > 1:
+    if len({line[CUSTOMER_ID] for line in lines}) > 1:
         return "The order id stands on rows of different customers: send one order of one customer."
-    if len(lines) > 1 and not all(line.model_fields_set & set(LINE_ITEM_COLUMNS) for line in lines):
+    if len(lines) > 1 and not all(line.keys() & set(LINE_ITEM_COLUMNS) for line in lines):
         return "The order id stands on several rows without product_id or quantity: send one row per order."
     return None

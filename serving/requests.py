@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -12,13 +13,15 @@ from features.arrays import CodeArray, FloatArray, IntArray
 from features.assemble import Assembled, assemble
 from features.columns import ACQUISITION_COLUMNS, CURRENCY, NUMBERS, ORDER_ID, REQUIRED, TEXTS, UNKNOWN_CURRENCY, Rule
 from features.errors import ClvError
+from features.instants import NO_INSTANT, instants_of
 from features.orders import OrderLog
 from features.typed import Codes, TypedOrders
 from model.bundle import Bundle
+from model.predictions import place_of
 from serving.answer import records
 from serving.envelope import MAX_DETAILS, Item, opened, problem
 from serving.order_store import OrderStore
-from serving.schemas import MAX_CUSTOMERS, Customer, CustomerQuery, PredictRequest
+from serving.schemas import MAX_CUSTOMERS, NOT_ISO, Customer, CustomerQuery, PredictRequest
 from serving.scorer import Question, score
 
 Record: TypeAlias = dict[str, Any]
@@ -51,20 +54,92 @@ def answer(bundle: Bundle, body: bytes, now: int) -> Record:
     HorizonError
         A horizon was not fitted.
     """
-    request, items = opened(body, PredictRequest, "customers", Customer, MAX_CUSTOMERS)
-    items = [_in_currency(item, bundle.provenance.currency) for item in items]
-    as_of = now if request.as_of is None else request.as_of
-    answers = [_failed(item) for item in items]
-    for places in _same_columns(items):
-        customers = [customer for place in places if (customer := items[place].value)]
-        acquired = [_acquired(customer) for customer in customers]
-        ids = [customer.customer_id for customer in customers]
-        found = _score(bundle, typed(customers), ids, as_of, now, request.question(), acquired)
-        for place, record in zip(places, found, strict=True):
-            answers[place] = record
-            if request.history_complete_since is not None:
-                record["flags"] = [*record["flags"], "history_cut"]
-    return {"customers": answers}
+    (found,) = answer_together(bundle, [body], now)
+    if isinstance(found, ClvError):
+        raise found
+    return found
+
+
+def answer_together(bundle: Bundle, bodies: Sequence[bytes], now: int) -> list[Record | ClvError]:
+    """Answer several requests at the price of a few: customers who are asked alike are scored together.
+
+    The numbers are those of each request alone, since no customer's depend on whoever else is scored.
+    """
+    parts = [_opened(bundle, body) for body in bodies]
+    alike: dict[tuple[Question, int | None, frozenset[str]], list[tuple[Record, Customer]]] = {}
+    answers: list[Record | ClvError] = []
+    for part in parts:
+        if isinstance(part, ClvError):
+            answers.append(part)
+            continue
+        request, items = part
+        question, records_of = request.question(), [_failed(item) for item in items]
+        answers.append({"customers": records_of})
+        for item, record in zip(items, records_of, strict=True):
+            if item.value is not None:
+                key = question, request.as_of, _optional_keys(frozenset(map(tuple, item.value.orders)))
+                alike.setdefault(key, []).append((record, item.value))
+    for (question, as_of, keys), asked in alike.items():
+        _fill(bundle, question, now if as_of is None else as_of, now, keys, asked)
+    for part, found in zip(parts, answers, strict=True):
+        if not isinstance(part, ClvError) and part[0].history_complete_since is not None:
+            _flag_cut(found["customers"])  # type: ignore[index]  # a record, since the part is no error
+    return answers
+
+
+def _opened(bundle: Bundle, body: bytes) -> tuple[PredictRequest, list[Item[Customer]]] | ClvError:
+    try:
+        request, items = opened(body, PredictRequest, "customers", Customer, MAX_CUSTOMERS)
+        for days in request.horizon_days or ():
+            place_of(days, bundle.model.horizons)
+    except ClvError as error:
+        return error
+    return request, [_in_currency(item, bundle.provenance.currency) for item in items]
+
+
+@lru_cache(maxsize=1024)
+def _optional_keys(shapes: frozenset[tuple[str, ...]]) -> frozenset[str]:
+    """Optional keys that any order of a customer sent: what is absent in all of them is not 0, but not known."""
+    return frozenset().union(*shapes) - set(REQUIRED)
+
+
+def _fill(
+    bundle: Bundle,
+    question: Question,
+    as_of: int,
+    now: int,
+    keys: frozenset[str],
+    asked: Sequence[tuple[Record, Customer]],
+) -> None:
+    """Score customers who sent the same keys; each answer, or error, is written into the record of its place."""
+    customers = [customer for _, customer in asked]
+    orders = typed(customers, keys)
+    if (orders.ordered_at == NO_INSTANT).any():
+        unreadable = {int(owner) for owner in orders.customer.codes[orders.ordered_at == NO_INSTANT]}
+        for place in unreadable:
+            asked[place][0].update(_undated(customers[place]))
+        sound = [one for place, one in enumerate(asked) if place not in unreadable]
+        if sound:
+            _fill(bundle, question, as_of, now, keys, sound)
+        return
+    acquired = [_acquired(customer) for customer in customers]
+    ids = [customer.customer_id for customer in customers]
+    for (record, _), found in zip(asked, _score(bundle, orders, ids, as_of, now, question, acquired), strict=True):
+        record.clear()
+        record.update(found)
+
+
+def _undated(customer: Customer) -> Record:
+    instants = instants_of([order["ordered_at"] for order in customer.orders])
+    places = np.flatnonzero(instants == NO_INSTANT)[:MAX_DETAILS].tolist()
+    found = [{"at": f"orders.{place}.ordered_at", "rule": NOT_ISO} for place in places]
+    return {"customer_id": customer.customer_id, "error": problem("invalid_item", "Some fields are unusable.", found)}
+
+
+def _flag_cut(records_of: Iterable[Record]) -> None:
+    for record in records_of:
+        if "flags" in record:
+            record["flags"] = [*record["flags"], "history_cut"]
 
 
 def answer_stored(bundle: Bundle, store: OrderStore, customer_id: str, query: CustomerQuery, now: int) -> Record:
@@ -103,7 +178,7 @@ def _failed(item: Item[Customer]) -> Record:
 def _in_currency(item: Item[Customer], expected: str) -> Item[Customer]:
     """Refuse a customer whose orders are in another currency than the model's, or in two."""
     orders = () if item.value is None else item.value.orders
-    mixed = _mixed_currencies((order.currency for order in orders), expected)
+    mixed = _mixed_currencies((order.get(CURRENCY) for order in orders), expected)
     return (
         item
         if mixed is None
@@ -119,16 +194,6 @@ def _mixed_currencies(currencies: Iterable[str | None], expected: str) -> str | 
     if len(found) < 2:
         return None
     return f"Amounts in {', '.join(sorted(found)[:MAX_DETAILS])} cannot be added: convert them to {expected} first."
-
-
-def _same_columns(items: Sequence[Item[Customer]]) -> Iterator[list[int]]:
-    """Places of customers that sent the same optional keys: what is absent for one is not 0 for it."""
-    groups: dict[frozenset[str], list[int]] = {}
-    for place, item in enumerate(items):
-        if item.value is not None:
-            keys = frozenset().union(*(order.model_fields_set for order in item.value.orders))
-            groups.setdefault(keys - set(REQUIRED), []).append(place)
-    yield from groups.values()
 
 
 def _score(
@@ -158,16 +223,18 @@ def _acquired(customer: Customer) -> dict[str, str]:
     return {name: value for name, value in said.items() if value is not None}
 
 
-def typed(customers: Sequence[Customer]) -> TypedOrders:
-    """Orders as columns; the place in the request stands for the customer, so that ids may repeat."""
+def typed(customers: Sequence[Customer], keys: Iterable[str]) -> TypedOrders:
+    """Orders as columns; the place in the request stands for the customer, so that ids may repeat.
+
+    `keys` are the optional columns that these customers sent.
+    """
     orders = [order for customer in customers for order in customer.orders]
-    sent = frozenset().union(*(order.model_fields_set for order in orders)) - set(REQUIRED)
     lengths = [len(customer.orders) for customer in customers]
     return _columns(
         np.repeat(np.arange(len(customers), dtype=np.int32), lengths),
-        np.array([order.ordered_at for order in orders], dtype=np.int64),
-        np.array([order.amount for order in orders], dtype=np.float64),
-        {name: [getattr(order, name) for order in orders] for name in sent},
+        instants_of([order["ordered_at"] for order in orders]),
+        np.array([order["amount"] for order in orders], dtype=np.float64),
+        {name: [order.get(name) for order in orders] for name in keys},
         len(customers),
     )
 

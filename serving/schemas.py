@@ -7,9 +7,10 @@ mistake cannot silently drop a column.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Required
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from typing_extensions import TypedDict
 
 from features.columns import MAX_AMOUNT
 from features.instants import to_us
@@ -19,6 +20,7 @@ from serving.scorer import Question
 
 MAX_CUSTOMERS = 10_000
 MAX_ORDERS = 10_000
+NOT_ISO = "is not ISO 8601, such as 2024-05-01 or 2024-05-01T10:00:00Z"
 MAX_ID = 500
 """Characters of a stored id: what an index of any database takes."""
 
@@ -29,7 +31,7 @@ def _instant(value: Any) -> int:
     try:
         return to_us(datetime.fromisoformat(value))
     except (ValueError, OverflowError):
-        raise ValueError("is not ISO 8601, such as 2024-05-01 or 2024-05-01T10:00:00Z") from None
+        raise ValueError(NOT_ISO) from None
 
 
 Instant = Annotated[
@@ -45,6 +47,16 @@ Instant = Annotated[
 ]
 """Microseconds since 1970-01-01 UTC, written as ISO 8601."""
 
+Moment = Annotated[
+    str,
+    Field(
+        max_length=40,
+        description="ISO 8601 date or date-time; without an offset it is read as UTC.",
+        examples=["2024-05-01T10:00:00Z"],
+    ),
+]
+"""The same, left as a text: many are read at once (`features.instants.instants_of`)."""
+
 Money = Annotated[float, Field(ge=-MAX_AMOUNT, le=MAX_AMOUNT, allow_inf_nan=False)]
 Text = Annotated[str, Field(max_length=20_000)]
 Tier = Literal["bottom", "middle", "top"]
@@ -58,30 +70,32 @@ class Strict(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
 
-class Order(Strict):
+class Order(TypedDict, total=False):
     """One order, line item or refund (negative amount).
 
     A key that is sent with null means "none" (no coupon); a key left out of all orders of a
     customer means "not known", and features that need it are null.
     """
 
-    ordered_at: Instant
-    amount: Money
-    order_id: Text | None = None
-    status: Text | None = None
-    discount_amount: Money | None = None
-    coupon_code: Text | None = None
-    product_id: Text | None = None
-    category: Text | None = None
-    quantity: Money | None = None
-    channel: Text | None = None
-    attribution_medium: Text | None = None
-    country: Text | None = None
-    state: Text | None = None
-    postcode: Text | None = None
-    cost: Money | None = None
-    currency: Text | None = None
-    parent_order_id: Text | None = None
+    __pydantic_config__ = ConfigDict(strict=True, extra="forbid")  # type: ignore[misc]  # pydantic's way
+
+    ordered_at: Required[Moment]
+    amount: Required[Money]
+    order_id: Text | None
+    status: Text | None
+    discount_amount: Money | None
+    coupon_code: Text | None
+    product_id: Text | None
+    category: Text | None
+    quantity: Money | None
+    channel: Text | None
+    attribution_medium: Text | None
+    country: Text | None
+    state: Text | None
+    postcode: Text | None
+    cost: Money | None
+    currency: Text | None
+    parent_order_id: Text | None
 
 
 class Customer(Strict):
@@ -123,7 +137,8 @@ class Asked(Strict):
     def question(self) -> Question:
         """The same for the scorer."""
         terms = Terms(self.margin, self.discount_rate)
-        return Question(self.horizon_days, self.interval_level, self.explain, terms)
+        horizons = None if self.horizon_days is None else tuple(self.horizon_days)
+        return Question(horizons, self.interval_level, self.explain, terms)
 
 
 class PredictRequest(Asked):
@@ -176,8 +191,10 @@ StoredId = Annotated[str, Field(min_length=1, max_length=MAX_ID, pattern=r"\S")]
 class PostedOrder(Order):
     """One order, line item or refund to be stored. All lines of an order id are sent in one call."""
 
-    order_id: StoredId
-    customer_id: StoredId
+    __pydantic_config__ = ConfigDict(strict=True, extra="forbid")  # type: ignore[misc]
+
+    order_id: Required[StoredId]  # type: ignore[misc]  # here it is needed
+    customer_id: Required[StoredId]
 
 
 class OrdersRequest(Strict):

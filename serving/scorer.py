@@ -66,7 +66,7 @@ class Question:
         Margin and discount rate on which money is taken.
     """
 
-    horizons: Sequence[int] | None = None
+    horizons: tuple[int, ...] | None = None
     interval_level: float = DEFAULT_LEVEL
     explained: bool = False
     terms: Terms = NET_VALUE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from pathlib import Path
 
 from features.errors import BundleError, ClvError, StoreError
@@ -51,6 +52,8 @@ class Served:
                 self.bundle = load_bundle(Path(pointer.bundle))
                 self._folder = pointer.bundle
                 self._gauges.show(self.bundle)
+                gc.collect()
+                gc.freeze()  # nothing of a model is garbage: the collector need not look at it again
                 event("model_served", model=self.bundle.name, version=self.bundle.version)
             self.refused = pointer.refused
         except BundleError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import gc
 import ipaddress
 import shutil
 import tempfile
@@ -82,6 +83,7 @@ class ClvService:
 
     def __init__(self) -> None:
         log_to_stderr()
+        gc.set_threshold(50_000, 20, 100)  # answers are large and die young: collecting costs more than it frees
         self.served = Served(_settings().bundle, _settings().store)
         self._following: asyncio.Task[None] | None = None
 
