@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -41,11 +42,22 @@ class FeatureMatrix:
 
     def column(self, name: str) -> FloatArray:
         """One feature, contiguous, shape (n,). Raises ValueError when it is not in the matrix."""
-        return np.ascontiguousarray(self.values[:, self.names.index(name)])
+        return np.ascontiguousarray(self.values[:, self._place_of(name)])
 
     def columns(self, names: Sequence[str]) -> FloatArray:
         """Some features, shape (n, len(names)). Raises ValueError when one is not in the matrix."""
-        return self.values[:, [self.names.index(name) for name in names]]
+        if self.names[: len(names)] == tuple(names):
+            return self.values[:, : len(names)]
+        return self.values[:, [self._place_of(name) for name in names]]
+
+    def _place_of(self, name: str) -> int:
+        if name not in self._places:
+            raise ValueError(f"{name!r} is not in this matrix")
+        return self._places[name]
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {name: place for place, name in enumerate(self.names)}
 
 
 def blocks(starts: IntArray, rows: int = BLOCK_ROWS) -> Iterator[tuple[int, int]]:

@@ -7,7 +7,7 @@ All times here are days; all arrays have shape (n_customers,).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy.special import expit, hyp2f1
@@ -33,6 +33,8 @@ class Summary:
         Mean value of a purchase day, the first one included, before refunds, > 0.
     repeat_value
         The same without the first day; NaN without repeats.
+    alive
+        What models have said already of who is still active: every quantity asks for it.
     """
 
     repeats: FloatArray
@@ -40,6 +42,7 @@ class Summary:
     tenure_days: FloatArray
     day_value: FloatArray
     repeat_value: FloatArray
+    alive: dict[BgNbd, FloatArray] = field(default_factory=dict, compare=False, repr=False)
 
 
 def summarise(matrix: FeatureMatrix) -> Summary:
@@ -77,6 +80,11 @@ class BgNbd:
 
         From eq. (7) of the 2005 paper: 1 / (1 + a/(b+x-1) ((alpha+T)/(alpha+t_x))^(r+x)), in log space.
         """
+        if self not in of.alive:
+            of.alive[self] = self._p_alive(of)
+        return of.alive[self]
+
+    def _p_alive(self, of: Summary) -> FloatArray:
         with np.errstate(divide="ignore"):
             log_odds_left = (
                 np.log(self.a)

@@ -7,6 +7,7 @@ same tier whoever else is scored, and a new tier means a new customer or a new m
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -18,6 +19,8 @@ N_SCORES: Final = 5
 BOTTOM, TOP = 20.0, 80.0
 """Percentiles at which the middle 60 % begin and end."""
 TIERS: Final = ("bottom", "middle", "top")
+_TIERS: Final = np.array(TIERS, dtype=object)
+_TIER_EDGES: Final = np.array([BOTTOM, TOP])
 
 
 def rfm_values(matrix: FeatureMatrix) -> FloatArray:
@@ -60,13 +63,18 @@ class Standing:
 
     def percentile(self, clv: FloatArray) -> FloatArray:
         """Share of the base with a lower prediction, in percent, ties at their middle, in [0, 100], shape (n,)."""
-        values, first, counts = np.unique(self.quantiles, return_index=True, return_counts=True)
-        return np.interp(clv, values, first + (counts - 1) / 2.0)
+        return np.interp(clv, *self._knots)
 
-    def tier(self, clv: FloatArray) -> ObjectArray:
-        """`bottom` (20 %), `middle` (60 %) or `top` (20 %), shape (n,)."""
-        place = np.searchsorted([BOTTOM, TOP], self.percentile(clv), side="right")
-        return np.array(TIERS, dtype=object)[place]
+    @cached_property
+    def _knots(self) -> tuple[FloatArray, FloatArray]:
+        """Distinct quantiles, and the percentile at the middle of each one's ties."""
+        values, first, counts = np.unique(self.quantiles, return_index=True, return_counts=True)
+        return values, first + (counts - 1) / 2.0
+
+    @staticmethod
+    def tier(percentile: FloatArray) -> ObjectArray:
+        """`bottom` (20 %), `middle` (60 %) or `top` (20 %) of a base, by percentile, shape (n,)."""
+        return _TIERS[np.searchsorted(_TIER_EDGES, percentile, side="right")]
 
     @property
     def cut_points(self) -> tuple[float, float]:

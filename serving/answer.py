@@ -35,7 +35,7 @@ def customer_columns(bundle: Bundle, answers: Answers) -> dict[str, Any]:
         "basis": np.where(answers.known, "model", "prior").astype(object),
         **answers.facts,
         "p_alive": answers.predictions.p_alive,
-        **{field: _dates(answers, place) for place, field in enumerate(NEXT_ORDER)},
+        **_dates(answers),
         "percentile": answers.place.percentile,
         "value_tier": answers.place.value_tier,
         "lifecycle_status": answers.place.lifecycle_status,
@@ -43,15 +43,14 @@ def customer_columns(bundle: Bundle, answers: Answers) -> dict[str, Any]:
     }
 
 
-def _dates(answers: Answers, place: int) -> ObjectArray:
-    """Dates of the next order in the model's time zone, null without an order, shape (n,)."""
-    days = answers.predictions.next_order_days[:, place]
-    out = np.full(len(days), None, dtype=object)
-    known = ~np.isnan(days)
-    instants = answers.as_of + np.floor(days[known] * DAY_US).astype(np.int64)
+def _dates(answers: Answers) -> dict[str, ObjectArray]:
+    """Dates of the next order and of its window, in the model's time zone, null without an order, shape (n,) each."""
+    days = answers.predictions.next_order_days
+    out = np.full(days.shape, None, dtype=object)
+    instants = answers.as_of + np.floor(days[answers.known] * DAY_US).astype(np.int64)
     local = local_us(instants, answers.log.zone) // DAY_US
-    out[known] = local.astype("datetime64[D]").astype(str)
-    return out
+    out[answers.known] = local.astype("datetime64[D]").astype(str)
+    return {field: out[:, place] for place, field in enumerate(NEXT_ORDER)}
 
 
 def horizon_columns(answers: Answers, place: int) -> dict[str, Any]:

@@ -106,7 +106,7 @@ def _item_by_item(body: bytes, envelope: type[E], field: str, kind: type[T]) -> 
 
 def _item(candidate: Any, kind: type[T]) -> Item[T]:
     try:
-        return Item(_adapter(kind).validate_json(orjson.dumps(candidate)))
+        return Item(_adapter(kind).validate_json(orjson.dumps(candidate)))  # type: ignore[arg-type]  # hashable
     except (ValidationError, TypeError) as error:
         found = details(error) if isinstance(error, ValidationError) else [{"at": "", "rule": "nested too deeply"}]
         return Item(None, problem("invalid_item", "Some fields are unusable.", found), _as_object(candidate))

@@ -16,6 +16,7 @@ from features.matrix import FeatureMatrix
 
 PROSPECT: Final = "prospect"
 STATUSES: Final = (PROSPECT, "new", "active", "loyal", "at_risk", "lapsed", "reactivated")
+_STATUSES: Final = np.array(STATUSES, dtype=object)
 AT_RISK_GAPS: Final = 2.0
 """Silence, in units of the own usual gap, from which a customer is at risk."""
 LAPSED_GAPS: Final = 4.0
@@ -58,7 +59,10 @@ def status(matrix: FeatureMatrix, usual_gap_days: float) -> ObjectArray:
         (last >= LAPSED_GAPS * before, "reactivated"),
         ((n_orders >= LOYAL_ORDERS) & (gap <= usual_gap_days), "loyal"),
     ]
-    return np.select([holds for holds, _ in rules], [name for _, name in rules], "active").astype(object)
+    place = np.full(len(n_orders), STATUSES.index("active"))
+    for holds, name in reversed(rules):  # the first that holds is the one
+        place[holds] = STATUSES.index(name)
+    return np.asarray(_STATUSES[place])
 
 
 def flags(matrix: FeatureMatrix) -> list[list[str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -142,11 +143,12 @@ class Answers:
         nulls["predicted_average_order_value"] = np.asarray(valueless)
         nulls |= dict.fromkeys((*NEXT_ORDER, *BOUNDS, "rfm_score"), unordered)
         patterns = sum(mask.astype(np.int64) << place for place, mask in enumerate(nulls.values())) * 2 + unordered
-        known: dict[int, dict[str, str]] = {}
-        return [known.setdefault(code, _reasons(code, list(nulls))) for code in np.asarray(patterns).tolist()]
+        fields = tuple(nulls)
+        return [_reasons(code, fields) for code in np.asarray(patterns).tolist()]
 
 
-def _reasons(pattern: int, fields: Sequence[str]) -> dict[str, str]:
+@lru_cache(maxsize=4096)
+def _reasons(pattern: int, fields: tuple[str, ...]) -> dict[str, str]:
     absent = [field for place, field in enumerate(fields) if pattern >> (place + 1) & 1]
     if pattern & 1:
         return dict.fromkeys(absent, NO_ORDERS)
@@ -220,7 +222,8 @@ def _reasons_of(
 def _place(model: ClvModel, matrix: FeatureMatrix, answers: Predictions, known: BoolArray, past: OrderLog) -> Place:
     primary = answers.place(model.primary_horizon)
     clv = np.ascontiguousarray(answers.clv[:, primary])
-    tiers = model.standing.tier(clv)
+    percentile = model.standing.percentile(clv)
+    tiers = model.standing.tier(percentile)
     statuses = np.full(len(known), lifecycle.PROSPECT, dtype=object)
     statuses[known] = lifecycle.status(matrix, model.standing.usual_gap_days)
     rfm = np.full(len(known), None, dtype=object)
@@ -234,8 +237,7 @@ def _place(model: ClvModel, matrix: FeatureMatrix, answers: Predictions, known: 
         "purchase_probability": answers.purchase_probability[known, primary],
     }
     named = segments(columns, matrix.as_of, model.standing)
-    percentile, flags = model.standing.percentile(clv), lifecycle.flags(matrix)
-    return Place(percentile, tiers, statuses, rfm, _for_all(flags, known), _for_all(named, known))
+    return Place(percentile, tiers, statuses, rfm, _for_all(lifecycle.flags(matrix), known), _for_all(named, known))
 
 
 def _for_all(of_known: list[list[str]], known: BoolArray) -> list[list[str]]:
