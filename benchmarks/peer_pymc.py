@@ -3,7 +3,8 @@
 `python peer_pymc.py SUMMARY.parquet OUT.json --horizon-days 90 --how map` runs in an environment of its own
 (`pip install pymc-marketing pyarrow`) and writes OUT.json (seconds, peak memory, parameters, versions) and
 OUT.parquet (clv, orders, probability; a row per customer). The fit keeps every draw; predictions are means over at
-most 200 draws, evenly spaced, as every draw costs a value per customer.
+most 200 draws, evenly spaced, as every draw costs a value per customer. Seconds include what pytensor has to compile:
+everything where `PYTENSOR_FLAGS=base_compiledir=...` names an empty directory (cold), little after a first fit (warm).
 """
 
 from __future__ import annotations

@@ -100,6 +100,14 @@ class OrderLog:
             optional={name: column[rows] for name, column in self.optional.items()},
         )
 
+    def only(self, customers: IntArray) -> OrderLog:
+        """Return the log of the customers at these positions, ascending."""
+        keep = np.zeros(self.n_customers, dtype=np.bool_)
+        keep[customers] = True
+        few = self.rows(np.repeat(keep, np.diff(self.starts)))
+        lengths = np.diff(few.starts)[customers]
+        return replace(few, customer_ids=few.customer_ids[customers], starts=np.concatenate([[0], np.cumsum(lengths)]))
+
     def rows(self, keep: AnyArray) -> OrderLog:
         """Return the log of the rows where the mask holds; its customers stay, some without rows."""
         kept_before = np.concatenate([[0], np.cumsum(keep)])

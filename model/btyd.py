@@ -8,11 +8,12 @@ All times here are days; all arrays have shape (n_customers,).
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 from scipy.special import expit, hyp2f1
 
-from features.arrays import FloatArray
+from features.arrays import BoolArray, FloatArray
 from features.matrix import FeatureMatrix
 from features.segments import ratio
 
@@ -44,9 +45,18 @@ class Summary:
     repeat_value: FloatArray
     alive: dict[BgNbd, FloatArray] = field(default_factory=dict, compare=False, repr=False)
 
+    def rows(self, keep: BoolArray) -> Summary:
+        """Return some of the rows."""
+        repeats, last, tenure = self.repeats[keep], self.last_days[keep], self.tenure_days[keep]
+        return Summary(repeats, last, tenure, self.day_value[keep], self.repeat_value[keep])
+
+
+SUMMARISED: Final = ("purchase_days", "tenure_days", "gross_spend", "recency_days", "first_day_spend")
+"""Features that a summary is made of."""
+
 
 def summarise(matrix: FeatureMatrix) -> Summary:
-    """Derive the sufficient statistics from the feature matrix."""
+    """Derive the sufficient statistics from a feature matrix that has `SUMMARISED`."""
     days, tenure, spent = (matrix.column(name) for name in ("purchase_days", "tenure_days", "gross_spend"))
     last = np.where(days > 1, tenure - matrix.column("recency_days"), 0.0)
     with np.errstate(divide="ignore", invalid="ignore"):

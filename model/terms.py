@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
+from scipy.special import exprel
 
 from features.arrays import FloatArray
 from model.predictions import Predictions
@@ -35,11 +36,10 @@ class Terms:
         With r the rate and t in years, the mean of (1 + r)^-t from a to b is
         ((1 + r)^-a - (1 + r)^-b) / ((b - a) ln(1 + r)).
         """
-        if self.discount_rate == 0.0:
-            return np.full(len(horizons), self.margin, dtype=np.float64)
-        years = np.concatenate([[0.0], np.asarray(horizons, dtype=np.float64)]) / DAYS_PER_YEAR
+        ends = np.asarray(horizons, dtype=np.float64) / DAYS_PER_YEAR
+        begins = np.concatenate([[0.0], ends[:-1]])
         force = np.log1p(self.discount_rate)
-        return np.asarray(self.margin * -np.diff(np.exp(-force * years)) / (force * np.diff(years)))
+        return np.asarray(self.margin * np.exp(-force * begins) * exprel(-force * (ends - begins)))
 
     def apply(self, predictions: Predictions) -> Predictions:
         """Predictions whose money is taken on these terms.

@@ -78,7 +78,6 @@ class Api:
     def __init__(self, served: Served, observed: Observed) -> None:
         self._served, self._observed = served, observed
         self._together = Together(self._predict_together)
-        self._document = orjson.dumps(document())
 
     async def reply(self, name: str, call: Call, in_thread: Callable[[Handler, Call], Awaitable[Reply]]) -> Reply:
         """Reply to a call: at once, together with the calls of the same moment, or from a thread where it may wait."""
@@ -151,7 +150,8 @@ class Api:
 
     def docs(self, _call: Call) -> Reply:
         """Give the OpenAPI document."""
-        return Reply(self._document)
+        bundle = self._served.bundle
+        return Reply(orjson.dumps(document(() if bundle is None else bundle.model.horizons)))
 
     def page(self, _call: Call) -> Reply:
         """Give the page."""

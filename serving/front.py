@@ -25,6 +25,7 @@ from serving.observing import Observed
 from serving.routes import PASSED_ON, Route, routes_of
 from serving.served import Served
 from serving.settings import ServiceSettings
+from serving.tracing import tracing
 
 Message = dict[str, Any]
 Receive = Callable[[], Awaitable[Any]]
@@ -62,7 +63,7 @@ class Front:
     ) -> None:
         self._inner, self._served, self._settings, self._executor = inner, served, settings, executor
         self._locked = exposed and not settings.api_keys
-        self._observed = Observed()
+        self._observed, self._tracing = Observed(), tracing()
         self._api: Api | None = None
         self._waiting = 0
 
@@ -90,10 +91,13 @@ class Front:
         except Disconnected:
             return
         await _send(send, reply, request_id, scope["method"])
-        self._observe(routes, reply.status, code, time.perf_counter() - start, request_id)
+        route, seconds = routes[0].path if routes else "other", time.perf_counter() - start
+        self._observe(route, reply.status, code, seconds, request_id)
+        if self._tracing is not None:
+            started_ns = time.time_ns() - int(seconds * 1e9)
+            self._tracing.request(scope["method"], route, reply.status, started_ns, headers)
 
-    def _observe(self, routes: list[Route], status: int, code: str, seconds: float, request_id: bytes) -> None:
-        route = routes[0].path if routes else "other"
+    def _observe(self, route: str, status: int, code: str, seconds: float, request_id: bytes) -> None:
         self._observed.request(route, status, code, seconds)
         if status >= 500 or seconds > _SLOW_SECONDS:
             shown = {"route": route, "status": status, "code": code, "seconds": round(seconds, 4)}

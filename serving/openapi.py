@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -12,6 +12,7 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 import features
 from serving.routes import ROUTES, Route
 from serving.schemas import (
+    MAX_ID,
     CustomerPrediction,
     CustomerQuery,
     CustomersPage,
@@ -93,12 +94,20 @@ _ABOUT: Final = {
 }
 
 
-def document() -> dict[str, Any]:
-    """OpenAPI 3.1: our routes and BentoML's liveness and metrics."""
+def document(horizons: Sequence[int] = ()) -> dict[str, Any]:
+    """OpenAPI 3.1: our routes and BentoML's liveness and metrics.
+
+    `horizons` are those that the loaded model was fitted for; a request may name no others.
+    """
     refs, schemas = models_json_schema(list(_models()), ref_template="#/components/schemas/{model}")
+    asked = [schemas["$defs"][PredictRequest.__name__]["properties"]["horizon_days"]]
     paths: dict[str, dict[str, Any]] = {}
     for route in ROUTES:
-        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, _ABOUT[route.name], refs)
+        operation = _operation(route, _ABOUT[route.name], refs)
+        paths.setdefault(route.path, {})[route.method.lower()] = operation
+        asked += [given["schema"] for given in operation.get("parameters", ()) if given["name"] == "horizon_days"]
+    for schema in asked if horizons else ():
+        _restrict(schema, horizons)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -116,6 +125,15 @@ def document() -> dict[str, Any]:
             "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
         },
     }
+
+
+def _restrict(schema: dict[str, Any], horizons: Sequence[int]) -> None:
+    """Let a nullable integer, or list of integers, hold only some."""
+    for choice in schema["anyOf"]:
+        if choice["type"] == "integer":
+            choice["enum"] = list(horizons)
+        elif choice["type"] == "array":
+            choice["items"]["enum"] = list(horizons)
 
 
 def _models() -> Iterator[tuple[type[BaseModel], JsonSchemaMode]]:
@@ -167,7 +185,7 @@ def _plain(name: str, summary: str, responses: Mapping[str, Any]) -> dict[str, A
 def _path_parameters(route: Route) -> Iterator[dict[str, Any]]:
     _, brace, name = route.path.partition("{")
     if brace:
-        schema = {"type": "string", "minLength": 1}
+        schema = {"type": "string", "minLength": 1, "maxLength": MAX_ID}
         yield {"name": name.rstrip("}"), "in": "path", "required": True, "schema": schema}
 
 

@@ -34,27 +34,18 @@ def _instant(value: Any) -> int:
         raise ValueError(NOT_ISO) from None
 
 
-Instant = Annotated[
-    int,
-    BeforeValidator(_instant),
-    WithJsonSchema(
-        {
-            "type": "string",
-            "description": "ISO 8601 date or date-time; without an offset it is read as UTC.",
-            "examples": ["2024-05-01T10:00:00Z"],
-        }
-    ),
-]
+_DAY = r"((0[1-9]|1[0-2])-(0[1-9]|1\d|2[0-9])|(0[13-9]|1[0-2])-30|(0[13578]|1[02])-31)"
+_TIME = r"([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d{3}|\.\d{6})?)?(Z|[+-](0\d|1[0-4]):[0-5]\d)?"
+_ISO = {
+    "type": "string",
+    "pattern": rf"^(18|19|2[0-9])\d\d-{_DAY}(T{_TIME})?$",
+    "description": "ISO 8601 date or date-time, from 1800 to 2999; without an offset it is read as UTC.",
+    "examples": ["2024-05-01T10:00:00Z"],
+}
+Instant = Annotated[int, BeforeValidator(_instant), WithJsonSchema(_ISO)]
 """Microseconds since 1970-01-01 UTC, written as ISO 8601."""
 
-Moment = Annotated[
-    str,
-    Field(
-        max_length=40,
-        description="ISO 8601 date or date-time; without an offset it is read as UTC.",
-        examples=["2024-05-01T10:00:00Z"],
-    ),
-]
+Moment = Annotated[str, Field(max_length=40), WithJsonSchema(_ISO)]
 """The same, left as a text: many are read at once (`features.instants.instants_of`)."""
 
 Money = Annotated[float, Field(ge=-MAX_AMOUNT, le=MAX_AMOUNT, allow_inf_nan=False)]
@@ -172,7 +163,7 @@ class CustomersQuery(Strict):
 
     model_config = ConfigDict(strict=False)
 
-    segment: Annotated[Text | None, Field(description="Only customers in this segment.")] = None
+    segment: Annotated[str | None, Field(description="Only customers in this segment.", max_length=200)] = None
     lifecycle_status: Annotated[Lifecycle | None, Field(description="Only customers of this status.")] = None
     value_tier: Annotated[Tier | None, Field(description="Only customers of this tier.")] = None
     horizon_days: Annotated[
@@ -182,7 +173,7 @@ class CustomersQuery(Strict):
         "-predicted_clv"
     )
     limit: Annotated[int, Field(description="Customers on a page.", ge=1, le=1000)] = 100
-    cursor: Annotated[Text | None, Field(description="`next_cursor` of the page before.")] = None
+    cursor: Annotated[str | None, Field(description="`next_cursor` of the page before.", max_length=4000)] = None
 
 
 StoredId = Annotated[str, Field(min_length=1, max_length=MAX_ID, pattern=r"\S")]

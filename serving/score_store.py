@@ -41,6 +41,12 @@ class NoScores(ClvError):
     status, code = 404, "no_scores"
 
 
+class CursorUnknown(ClvError):
+    """No page begins there."""
+
+    status, code = 404, "cursor_unknown"
+
+
 @dataclass(frozen=True)
 class ScoreRun:
     """A batch on its way into the store; nobody sees it before `finish`."""
@@ -103,8 +109,10 @@ def page(store: OrderStore, query: CustomersQuery) -> dict[str, Any]:
     ------
     NoScores
         No batch was scored into the store, or the page's batch is gone.
+    CursorUnknown
+        The cursor is of another question, or was never given.
     RequestError
-        The cursor is of another question, or the horizon was not scored.
+        The horizon was not scored.
     """
     run = _latest(store)
     asked, after = _digest(query), None
@@ -189,7 +197,7 @@ def _read_cursor(cursor: str, asked: str) -> tuple[int, float, str]:
         run, value, customer_id, of = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
         found = int(run), float(value), str(customer_id)
     except (ValueError, TypeError, binascii.Error):
-        raise RequestError("The cursor is not one that this service gave.") from None
+        raise CursorUnknown("The cursor is not one that this service gave.") from None
     if of != asked:
-        raise RequestError("The cursor belongs to another question: send the same filters, horizon and sort.")
+        raise CursorUnknown("The cursor belongs to another question: send the same filters, horizon and sort.")
     return found

@@ -15,6 +15,7 @@ from features.errors import OrdersError
 from features.history import Events, before
 from features.matrix import FeatureMatrix, feature_matrix
 from features.orders import OrderLog
+from model.btyd import SUMMARISED
 from model.bundle import Bundle
 from model.clv import ClvModel
 from model.predictions import Predictions
@@ -33,13 +34,6 @@ _FACTS: Final = {
     "days_since_last_order": "recency_days",
 }
 """Field of the answer → feature that it is."""
-_BTYD_FEATURES: Final = (
-    "purchase_days",
-    "tenure_days",
-    "gross_spend",
-    "first_day_spend",
-    "recency_days",
-)
 NEXT_ORDER: Final = (
     "expected_date_of_next_order_window_start",
     "expected_date_of_next_order",
@@ -179,7 +173,7 @@ def score(
     model = bundle.model
     _require_currency(bundle, log)
     log = replace(log, zone=bundle.provenance.zone)  # days and hours are cut as they were for training
-    wanted = tuple(dict.fromkeys([*model.features, *_FACTS.values(), *_BTYD_FEATURES, *lifecycle.NEEDED, *FEATURES]))
+    wanted = tuple(dict.fromkeys([*model.features, *_FACTS.values(), *SUMMARISED, *lifecycle.NEEDED, *FEATURES]))
     matrix = feature_matrix(log, as_of, wanted)
     known = np.zeros(log.n_customers, dtype=np.bool_)
     known[matrix.customers] = True

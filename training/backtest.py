@@ -6,8 +6,10 @@ moment of the test, and the fit is handed a log that holds nothing later.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -21,11 +23,11 @@ from features.orders import OrderLog
 from model.baselines import BgNbdGammaGamma, CarryForward
 from model.predictions import Model, Predictions
 from model.spread import DEFAULT_LEVEL
-from training.bootstrap import Difference, paired_differences
+from training.bootstrap import Difference, drawn, paired_differences
 from training.checks import Figures, checks
 from training.cutoffs import MIN_HISTORY_DAYS
 from training.examples import Snapshots
-from training.fitting import SEED, Progress, fit
+from training.fitting import SEED, Progress, fit_and_answer
 from training.guards import require_blind_features
 from training.labels import Labels, label_window
 from training.metrics import Scored, evaluate, profit
@@ -41,7 +43,10 @@ DEFAULT_CASES: Final = 3
 
 @dataclass(frozen=True)
 class Answered:
-    """One model's answers in a case: scored, measured, and the seconds of fitting and predicting."""
+    """One model's answers in a case: scored, measured, and the seconds of fitting and predicting.
+
+    Intervals that are simulated are not in the seconds: they are drawn beside the bootstrap.
+    """
 
     scored: Scored
     metrics: Mapping[str, float | None]
@@ -155,31 +160,36 @@ def run_case(
     _require_history(log, as_of, horizon_days)
     past, known = before(log, as_of), snapshots or Snapshots(log)
     clock = time.perf_counter()
-    ours = fit(past, as_of, (horizon_days,), seed=seed, progress=progress, snapshots=known)
-    fitted_in = time.perf_counter() - clock
-    snapshot = known.at(as_of)
-    require_blind_features(log, snapshot.matrix)
-    labels = label_window(log, snapshot.matrix.customers, as_of, horizon_days)
+    ours, own = fit_and_answer(past, as_of, (horizon_days,), seed=seed, progress=progress, snapshots=known)
+    seconds = {CLV: time.perf_counter() - clock}
+    matrix = known.at(as_of).matrix
+    require_blind_features(log, matrix)
+    labels = label_window(log, matrix.customers, as_of, horizon_days)
     others = _others(known, past, as_of, horizon_days, rivals)
-    models: dict[str, Answered] = {}
-    for name, (model, spent) in {CLV: (ours, fitted_in), **others}.items():
+    scored = {CLV: _scored(own, labels)}
+    for name, (model, spent) in others.items():
         clock = time.perf_counter()
-        answers = model.predict(snapshot.matrix)
-        if isinstance(model, BgNbdGammaGamma):
-            lower, upper = simulated_bounds(model, snapshot.matrix, DEFAULT_LEVEL)
-            answers = replace(answers, lower=lower[:, None], upper=upper[:, None])
-        if name == CLV:
-            own = answers
-        models[name] = _measured(answers, labels, spent + time.perf_counter() - clock)
+        scored[name] = _scored(model.predict(matrix), labels)
+        seconds[name] = spent + time.perf_counter() - clock
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        simulated = {
+            name: pool.submit(simulated_bounds, model, matrix, DEFAULT_LEVEL)
+            for name, (model, _) in others.items()
+            if isinstance(model, BgNbdGammaGamma)
+        }
+        draws = dict(zip(scored, pool.map(drawn, scored.values()), strict=True))
+    for name, bounds in simulated.items():
+        lower, upper = bounds.result()
+        scored[name] = replace(scored[name], lower=lower, upper=upper)
     return Case(
         as_of,
         horizon_days,
-        past.customer_ids[snapshot.matrix.customers],
+        past.customer_ids[matrix.customers],
         float(labels.spend.sum()),
         float(labels.left_out.sum()),
-        models,
-        paired_differences(models[CLV].scored, {name: models[name].scored for name in others}),
-        checks(ours, own, snapshot.matrix, labels, log, models[CLV].scored),
+        {name: Answered(s, evaluate(s), seconds[name]) for name, s in scored.items()},
+        paired_differences(draws[CLV], {name: draws[name] for name in others}),
+        checks(ours, own, matrix, labels, log, draws[CLV]),
     )
 
 
@@ -205,11 +215,10 @@ def _require_history(log: OrderLog, as_of: int, horizon_days: int) -> None:
         )
 
 
-def _measured(answers: Predictions, labels: Labels, seconds: float) -> Answered:
+def _scored(answers: Predictions, labels: Labels) -> Scored:
     columns = (answers.clv, answers.purchase_probability, answers.lower, answers.upper)
     clv, probability, lower, upper = (np.ascontiguousarray(column[:, 0]) for column in columns)
-    scored = Scored(labels.spend, labels.purchased, clv, probability, lower, upper)
-    return Answered(scored, evaluate(scored), seconds)
+    return Scored(labels.spend, labels.purchased, clv, probability, lower, upper)
 
 
 def predictions_table(

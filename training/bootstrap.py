@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -12,7 +12,8 @@ from features.arrays import FloatArray
 from training.metrics import METRICS, Scored
 
 REPLICATES: Final = 400
-Metric: TypeAlias = Callable[[Scored, FloatArray], float | None]
+Draws: TypeAlias = Mapping[str, FloatArray]
+"""By metric, shape (REPLICATES + 1,)."""
 COMPARED: Final = (
     "spearman",
     "normalized_gini",
@@ -34,39 +35,30 @@ class Difference:
     upper: float
 
 
-def paired_differences(
-    ours: Scored, others: Mapping[str, Scored], *, level: float = 0.95
-) -> dict[str, dict[str, Difference]]:
-    """Bootstrap customers, the same draw for all models, and take percentiles of ours less each other's metric."""
-    mine = {name: METRICS[name] for name in COMPARED}
-    draws = _draws({"": ours, **others}, mine, len(ours.actual))
-    found: dict[str, dict[str, Difference]] = {}
-    for rival in others:
-        pairs = {name: draws["", name] - draws[rival, name] for name in COMPARED}
-        found[rival] = {name: _summary(values, level) for name, values in pairs.items() if not np.isnan(values[0])}
-    return found
-
-
-def bootstrapped(name: str, s: Scored, *, level: float = 0.95) -> Difference | None:
-    """One metric of one model with its bootstrap interval; None where it is undefined."""
-    values = _draws({"": s}, {name: METRICS[name]}, len(s.actual))["", name]
-    return None if np.isnan(values[0]) else _summary(values, level)
-
-
-def _draws(models: Mapping[str, Scored], metrics: Mapping[str, Metric], n: int) -> dict[tuple[str, str], FloatArray]:
-    """Each metric of each model: on all customers first, then on every draw; NaN where it is undefined."""
-    rng = np.random.default_rng(0)
-    out = {(model, name): np.full(REPLICATES + 1, np.nan) for model in models for name in metrics}
+def drawn(s: Scored) -> Draws:
+    """Bootstrap customers: each metric on all of them first, then on every draw; NaN where it is undefined."""
+    rng, n = np.random.default_rng(0), len(s.actual)
+    out = {name: np.full(REPLICATES + 1, np.nan) for name in COMPARED}
     for place in range(REPLICATES + 1):
         weights = np.bincount(rng.integers(0, n, n), minlength=n).astype(np.float64) if place else np.ones(n)
-        for model, scored in models.items():
-            for name, metric in metrics.items():
-                value = metric(scored, weights)
-                out[model, name][place] = np.nan if value is None else value
+        for name, values in out.items():
+            value = METRICS[name](s, weights)
+            values[place] = np.nan if value is None else value
     return out
 
 
-def _summary(values: FloatArray, level: float) -> Difference:
-    edges = [(1 - level) / 2, (1 + level) / 2]
-    lower, upper = np.nanquantile(values[1:], edges)
+def paired_differences(ours: Draws, others: Mapping[str, Draws]) -> dict[str, dict[str, Difference]]:
+    """Ours less each other's metric; all models of as many customers are measured on the same draws."""
+    found: dict[str, dict[str, Difference]] = {}
+    for rival, theirs in others.items():
+        pairs = {name: interval(ours[name] - theirs[name]) for name in COMPARED}
+        found[rival] = {name: pair for name, pair in pairs.items() if pair is not None}
+    return found
+
+
+def interval(values: FloatArray, *, level: float = 0.95) -> Difference | None:
+    """Estimate and percentiles of the draws; None where the metric is undefined."""
+    if np.isnan(values[0]):
+        return None
+    lower, upper = np.nanquantile(values[1:], [(1 - level) / 2, (1 + level) / 2])
     return Difference(float(values[0]), float(lower), float(upper))

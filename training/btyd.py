@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy.optimize import minimize
@@ -26,35 +27,41 @@ CLEARLY = 5.0
 
 @dataclass(frozen=True)
 class Fits:
-    """Both stories of how customers leave, fitted to the same past, with one story of value.
+    """Both stories of how customers leave, with one story of value; each fitted when it is first asked for.
 
     Attributes
     ----------
-    textbook, modified
-        Nobody leaves after the first purchase, or anybody may.
+    of
+        The past that they are fitted to.
     """
 
-    textbook: Btyd
-    modified: Btyd
+    of: Summary
 
-    def prefers_modified(self, of: Summary) -> bool:
+    @cached_property
+    def textbook(self) -> Btyd:
+        """Nobody leaves after the first purchase."""
+        return Btyd(fit_bg_nbd(self.of), *self._values)
+
+    @cached_property
+    def modified(self) -> Btyd:
+        """Anybody may."""
+        return Btyd(fit_bg_nbd(self.of, modified=True), *self._values)
+
+    @cached_property
+    def _values(self) -> tuple[GammaGamma, GammaGamma]:
+        of, repeat = self.of, self.of.repeats > 0
+        return (
+            fit_gamma_gamma(of.repeats + 1.0, of.day_value),
+            fit_gamma_gamma(of.repeats[repeat], of.repeat_value[repeat]),
+        )
+
+    def prefers_modified(self) -> bool:
         """Whether the modified story holds for this past: unless the textbook's is clearly likelier.
 
         Both have four parameters; of two that are as likely, the one that lets one-time buyers go ranks better.
         """
-        n_customers = len(of.repeats)
-        gain = log_likelihood(self.textbook.purchases, of) - log_likelihood(self.modified.purchases, of)
-        return n_customers * gain < CLEARLY
-
-
-def fit_btyd(of: Summary) -> Fits:
-    """Fit everything."""
-    repeat = of.repeats > 0
-    values = (
-        fit_gamma_gamma(of.repeats + 1.0, of.day_value),
-        fit_gamma_gamma(of.repeats[repeat], of.repeat_value[repeat]),
-    )
-    return Fits(Btyd(fit_bg_nbd(of), *values), Btyd(fit_bg_nbd(of, modified=True), *values))
+        textbook, modified = (log_likelihood(one.purchases, self.of) for one in (self.textbook, self.modified))
+        return len(self.of.repeats) * (textbook - modified) < CLEARLY
 
 
 def log_likelihood(model: BgNbd, of: Summary) -> float:
@@ -63,7 +70,8 @@ def log_likelihood(model: BgNbd, of: Summary) -> float:
         return 0.0
     theta = np.log([model.r, model.alpha, model.a, model.b])
     weights = np.ones(len(of.repeats))
-    loss, _ = _bg_nbd_loss(theta, of.repeats, of.last_days, of.tenure_days, weights, model.modified)
+    counted = np.unique(of.repeats, return_inverse=True)
+    loss, _ = _bg_nbd_loss(theta, *counted, of.last_days, of.tenure_days, weights, model.modified)
     return _PULL * float((theta**2).sum()) / len(weights) - loss
 
 
@@ -71,43 +79,56 @@ def fit_bg_nbd(of: Summary, *, modified: bool = False) -> BgNbd:
     """Fit (r, alpha, a, b), alpha in days: eq. (6) of Fader, Hardie & Lee (2005); neutral without customers."""
     if not len(of.repeats):
         return BgNbd(1.0, 30.0, 1.0, 1.0, modified)
-    rows, weights = np.unique(np.stack([of.repeats, of.last_days, of.tenure_days]), axis=1, return_counts=True)
-    x, last, tenure = rows[0], rows[1] / _DAYS_PER_WEEK, rows[2] / _DAYS_PER_WEEK
+    x, last_days, tenure_days, weights = _distinct(of)
+    counts, place = np.unique(x, return_inverse=True)
+    last, tenure = last_days / _DAYS_PER_WEEK, tenure_days / _DAYS_PER_WEEK
 
     def loss(theta: FloatArray) -> tuple[float, FloatArray]:
-        return _bg_nbd_loss(theta, x, last, tenure, weights.astype(np.float64), modified)
+        return _bg_nbd_loss(theta, counts, place, last, tenure, weights, modified)
 
     first = np.log([0.5, 5.0, 1.0, 2.0])
     r, alpha, a, b = np.exp(_minimum(loss, first, (9.0, 9.0, 4.0, 4.0)))  # above e^4 a Beta is a point
     return BgNbd(float(r), float(alpha * _DAYS_PER_WEEK), float(a), float(b), modified)
 
 
+def _distinct(of: Summary) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+    """Distinct (repeats, last_days, tenure_days), ascending, and how many customers share each."""
+    order = np.lexsort((of.tenure_days, of.last_days, of.repeats))
+    rows = np.stack([of.repeats, of.last_days, of.tenure_days])[:, order]
+    first = np.flatnonzero(np.append(True, (rows[:, 1:] != rows[:, :-1]).any(axis=0)))
+    x, last, tenure = rows[:, first]
+    return x, last, tenure, np.diff(np.append(first, len(order))).astype(np.float64)
+
+
 def _bg_nbd_loss(
     theta: FloatArray,
-    x: FloatArray,
+    counts: FloatArray,
+    place: IntArray,
     last: FloatArray,
     tenure: FloatArray,
     weights: FloatArray,
     modified: bool,
 ) -> tuple[float, FloatArray]:
-    """Negative log-likelihood per customer and its gradient in the log parameters."""
+    """Negative log-likelihood per customer and its gradient in the log parameters.
+
+    What depends on the number of repeats only is taken once per distinct number (`counts[place]` are the repeats).
+    """
     r, alpha, a, b = np.exp(theta)
     of = BgNbd(r, alpha, a, b, modified).b_or_more
-    may_have_left = (x > 0) | modified
-    died = np.where(
-        may_have_left,
-        np.log(a) - np.log(np.where(may_have_left, of + x - 1.0, 1.0)) - (r + x) * np.log(alpha + last),
-        -np.inf,
-    )
-    lives = -(r + x) * np.log(alpha + tenure)
-    both = np.logaddexp(lives, died)
-    likelihood = gammaln(r + x) - gammaln(r) + r * theta[1] + betaln(a, of + x) - betaln(a, b) + both
+    may_have_left = (counts > 0) | modified
+    left_of = np.where(may_have_left, of + counts - 1.0, 1.0)
+    both_of = digamma(a + b) - digamma(a + of + counts)
+    count_terms = gammaln(r + counts) - gammaln(r) + r * theta[1] + betaln(a, of + counts) - betaln(a, b)
+    chance = np.where(may_have_left, np.log(a) - np.log(left_of), -np.inf)[place]
+    shape, log_tenure, log_last = (r + counts)[place], np.log(alpha + tenure), np.log(alpha + last)
+    died = chance - shape * log_last
+    both = np.logaddexp(-shape * log_tenure, died)
+    likelihood = count_terms[place] + both
     share = np.exp(died - both)  # posterior chance that the last purchase was the end
-    d_r = digamma(r + x) - digamma(r) + theta[1] - (1 - share) * np.log(alpha + tenure) - share * np.log(alpha + last)
-    d_alpha = r / alpha - (r + x) * ((1 - share) / (alpha + tenure) + share / (alpha + last))
-    d_a = digamma(a + b) - digamma(a + of + x) + share / a
-    d_b = digamma(a + b) - digamma(a + of + x) + digamma(of + x) - digamma(b)
-    d_b = d_b - np.where(may_have_left, share / np.where(may_have_left, of + x - 1.0, 1.0), 0.0)
+    d_r = (digamma(r + counts) - digamma(r) + theta[1])[place] - (1 - share) * log_tenure - share * log_last
+    d_alpha = r / alpha - shape * ((1 - share) / (alpha + tenure) + share / (alpha + last))
+    d_a = both_of[place] + share / a
+    d_b = (both_of + digamma(of + counts) - digamma(b))[place] - share / left_of[place]
     gradient = np.array([(weights * d).sum() * p for d, p in ((d_r, r), (d_alpha, alpha), (d_a, a), (d_b, b))])
     total = weights.sum()
     value = -(weights * likelihood).sum() + _PULL * (theta**2).sum()
@@ -126,9 +147,10 @@ def fit_gamma_gamma(x: FloatArray, mean: FloatArray) -> GammaGamma:
 
     counts, place = np.unique(x, return_inverse=True)
     mean = mean / scale
+    logs = np.log(mean), np.log(x * mean)
 
     def loss(theta: FloatArray) -> tuple[float, FloatArray]:
-        return _gamma_gamma_loss(theta, x, mean, counts, place)
+        return _gamma_gamma_loss(theta, x, mean, logs, counts, place)
 
     first = np.log([4.0, 3.0, 1.0])
     p, q_less_1, v = np.exp(_minimum(loss, first, (9.0, 9.0, 9.0)))
@@ -136,21 +158,28 @@ def fit_gamma_gamma(x: FloatArray, mean: FloatArray) -> GammaGamma:
 
 
 def _gamma_gamma_loss(
-    theta: FloatArray, x: FloatArray, mean: FloatArray, counts: FloatArray, place: IntArray
+    theta: FloatArray,
+    x: FloatArray,
+    mean: FloatArray,
+    logs: tuple[FloatArray, FloatArray],
+    counts: FloatArray,
+    place: IntArray,
 ) -> tuple[float, FloatArray]:
     """Negative log-likelihood per customer and its gradient in (log p, log(q - 1), log v).
 
-    Gammas depend on the number of values only: taken once per distinct number (`counts[place] == x`).
+    Gammas depend on the number of values only: taken once per distinct number (`counts[place] == x`). `logs` are those
+    of the mean and of the total, which no parameter moves.
     """
     p, q_less_1, v = np.exp(theta)
     q = 1.0 + q_less_1
     shape, total = p * x, x * mean
-    likelihood = -betaln(p * counts, q)[place] + q * np.log(v) + shape * np.log(total) - (shape + q) * np.log(total + v)
-    d_shape = digamma(p * counts + q)[place] - digamma(p * counts)[place] + np.log(total) - np.log(total + v)
+    (log_mean, log_total), log_more = logs, np.log(total + v)
+    likelihood = -betaln(p * counts, q)[place] + q * np.log(v) + shape * log_total - (shape + q) * log_more
+    d_shape = digamma(p * counts + q)[place] - digamma(p * counts)[place] + log_total - log_more
     d_p = (x * d_shape).sum() * p
-    d_q = (digamma(p * counts + q)[place] - digamma(q) + np.log(v) - np.log(total + v)).sum() * q_less_1
+    d_q = (digamma(p * counts + q)[place] - digamma(q) + np.log(v) - log_more).sum() * q_less_1
     d_v = (q / v - (shape + q) / (total + v)).sum() * v
-    value = -(likelihood - np.log(mean)).sum() + _PULL * (theta**2).sum()
+    value = -(likelihood - log_mean).sum() + _PULL * (theta**2).sum()
     gradient = -np.array([d_p, d_q, d_v]) + 2 * _PULL * theta
     return float(value / len(x)), gradient / len(x)
 

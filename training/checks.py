@@ -12,16 +12,15 @@ from features.matrix import FeatureMatrix
 from features.orders import OrderLog
 from model.clv import ClvModel
 from model.predictions import Predictions
-from training.bootstrap import Difference, bootstrapped
+from training.bootstrap import Draws, interval
 from training.labels import Labels
-from training.metrics import Scored
 from training.prior import first_horizons
 
 Figures: TypeAlias = Mapping[str, float | None]
 
 
 def checks(
-    model: ClvModel, answers: Predictions, matrix: FeatureMatrix, labels: Labels, log: OrderLog, scored: Scored
+    model: ClvModel, answers: Predictions, matrix: FeatureMatrix, labels: Labels, log: OrderLog, draws: Draws
 ) -> dict[str, Figures]:
     """Figures by name; None stands for undefined.
 
@@ -30,7 +29,7 @@ def checks(
     those who returned. `newcomers`: the answer for unknown customers against the first horizon of those who came.
     """
     return {
-        "signal": signal(scored),
+        "signal": signal(draws),
         "orders": _against(answers.orders[:, 0], labels.n_orders),
         "average_order_value": _of_buyers(answers, labels),
         "next_order": next_order(answers, matrix, labels),
@@ -38,9 +37,9 @@ def checks(
     }
 
 
-def signal(scored: Scored) -> Figures:
+def signal(draws: Draws) -> Figures:
     """Spearman and its 95 % interval: what reaches 0 is no usable signal."""
-    found: Difference | None = bootstrapped("spearman", scored)
+    found = interval(draws["spearman"])
     if found is None:
         return {"spearman": None, "lower": None, "upper": None}
     return {"spearman": found.estimate, "lower": found.lower, "upper": found.upper}

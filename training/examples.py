@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -12,25 +13,56 @@ from features.arrays import BoolArray, FloatArray, IntArray
 from features.history import before
 from features.matrix import FeatureMatrix, feature_matrix
 from features.orders import OrderLog
-from model.btyd import Btyd, summarise
+from model.btyd import SUMMARISED, Btyd, Summary, summarise
 from model.clv import BtydScores, btyd_scores
-from training.btyd import Fits, fit_btyd
+from training.btyd import Fits
 from training.labels import label_window
 
 MAX_EXAMPLES: Final = 30_000
 """More rows than this cost time and gain nothing measurable; the rest is drawn at random."""
 
 
+_FEW: Final = 3
+"""Where less than one customer in so many is drawn, features are computed for the drawn alone."""
+
+
 @dataclass(frozen=True)
 class Snapshot:
-    """Features and buy-till-you-die fit as of one cut-off, both from orders before it only."""
+    """What orders before one cut-off say, and nothing later; each piece is computed when it is first asked for."""
 
-    matrix: FeatureMatrix
-    fits: Fits
+    log: OrderLog
+    cutoff: int
 
-    def prefers_modified(self) -> bool:
-        """Which story of leaving the orders before this moment speak for."""
-        return self.fits.prefers_modified(summarise(self.matrix))
+    @cached_property
+    def matrix(self) -> FeatureMatrix:
+        """Every feature of every customer."""
+        return feature_matrix(before(self.log, self.cutoff), self.cutoff)
+
+    @cached_property
+    def _summarised(self) -> FeatureMatrix:
+        return feature_matrix(before(self.log, self.cutoff), self.cutoff, SUMMARISED)
+
+    @property
+    def customers(self) -> IntArray:
+        """Positions in the log of the customers known at the cut-off, ascending, shape (n,)."""
+        return self._summarised.customers
+
+    @cached_property
+    def summary(self) -> Summary:
+        """Their summaries."""
+        return summarise(self._summarised)
+
+    @cached_property
+    def fits(self) -> Fits:
+        """Buy-till-you-die fits, from scratch: a start from another cut-off would carry its data along."""
+        return Fits(self.summary)
+
+    def features(self, names: Sequence[str], drawn: BoolArray) -> FloatArray:
+        """Some features of the drawn customers, shape (n_drawn, len(names))."""
+        if _FEW * drawn.sum() >= len(drawn):
+            return self.matrix.columns(names)[drawn]
+        few = before(self.log, self.cutoff).only(self.customers[drawn])
+        return feature_matrix(few, self.cutoff, names).values
 
     def btyd(self, modified: bool) -> Btyd:
         """The fit of one story."""
@@ -39,18 +71,14 @@ class Snapshot:
 
 @dataclass
 class Snapshots:
-    """Snapshots of one log, computed once per cut-off and shared between horizons."""
+    """Snapshots of one log, one per cut-off, shared between horizons."""
 
     log: OrderLog
     _made: dict[int, Snapshot] = field(default_factory=dict)
 
     def at(self, cutoff: int) -> Snapshot:
         """Snapshot as of a cut-off."""
-        if cutoff not in self._made:
-            matrix = feature_matrix(before(self.log, cutoff), cutoff)
-            fits = fit_btyd(summarise(matrix))  # from scratch: a start from another cut-off would carry its data along
-            self._made[cutoff] = Snapshot(matrix, fits)
-        return self._made[cutoff]
+        return self._made.setdefault(cutoff, Snapshot(self.log, cutoff))
 
 
 @dataclass(frozen=True)
@@ -109,11 +137,11 @@ def training_examples(
 
     `log` holds nothing after the moment that is trained for; `modified` is the story of leaving preferred then.
     """
-    sizes = [len(snapshots.at(cutoff).matrix.customers) for cutoff in sorted(cutoffs)]
-    kept = _drawn(sizes, seed)
+    at = [snapshots.at(cutoff) for cutoff in sorted(cutoffs)]
+    drawn = _drawn([len(snapshot.customers) for snapshot in at], seed)
     parts = [
-        _one(snapshots.at(cutoff), log, horizon_days, features, place, modified).rows(rows)
-        for place, (cutoff, rows) in enumerate(zip(sorted(cutoffs), kept, strict=True))
+        _one(snapshot, rows, log, horizon_days, features, place, modified)
+        for place, (snapshot, rows) in enumerate(zip(at, drawn, strict=True))
     ]
     return Examples(
         inputs=np.concatenate([part.inputs for part in parts]),
@@ -137,15 +165,16 @@ def _drawn(sizes: Sequence[int], seed: int) -> list[BoolArray]:
 
 def _one(
     snapshot: Snapshot,
+    drawn: BoolArray,
     log: OrderLog,
     horizon_days: int,
     features: Sequence[str],
     place: int,
     modified: bool,
 ) -> Examples:
-    matrix = snapshot.matrix
-    labels = label_window(log, matrix.customers, matrix.as_of, horizon_days)
-    btyd = btyd_scores(snapshot.btyd(modified), summarise(matrix), horizon_days)
-    inputs = np.concatenate([matrix.columns(features), btyd.inputs], axis=1)
+    customers = snapshot.customers[drawn]
+    labels = label_window(log, customers, snapshot.cutoff, horizon_days)
+    btyd = btyd_scores(snapshot.btyd(modified), snapshot.summary.rows(drawn), horizon_days)
+    inputs = np.concatenate([snapshot.features(features, drawn), btyd.inputs], axis=1)
     cutoff = np.full(len(inputs), place, dtype=np.int64)
-    return Examples(inputs, cutoff, matrix.customers, btyd, labels.n_orders, labels.spend, labels.first_order_days)
+    return Examples(inputs, cutoff, customers, btyd, labels.n_orders, labels.spend, labels.first_order_days)

@@ -7,6 +7,7 @@ out-of-fold scores (folds cut by customer) → the blend with the buy-till-you-d
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -21,8 +22,9 @@ from features.history import before
 from features.instants import isoformat
 from features.matrix import FeatureMatrix
 from features.orders import OrderLog
-from model.btyd import Btyd, summarise
+from model.btyd import Btyd
 from model.clv import ClvModel, HorizonModel, Part, Typical, btyd_scores, input_names
+from model.predictions import Predictions
 from model.standing import Standing, measure, rfm_edges
 from training.cutoffs import training_cutoffs
 from training.examples import Snapshot, Snapshots, training_examples
@@ -33,6 +35,7 @@ from training.prior import fit_prior
 
 MIN_CUSTOMERS: Final = 20
 SEED: Final = 7
+CORES: Final = os.cpu_count() or 1
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,19 @@ def fit(
     TrainingError
         Too few customers or purchases to learn from; the text names what is missing.
     """
+    return fit_and_answer(log, as_of, horizons, seed=seed, progress=progress, snapshots=snapshots)[0]
+
+
+def fit_and_answer(
+    log: OrderLog,
+    as_of: int,
+    horizons: Sequence[int],
+    *,
+    seed: int = SEED,
+    progress: Progress | None = None,
+    snapshots: Snapshots | None = None,
+) -> tuple[ClvModel, Predictions]:
+    """As `fit`, with the model's answers as of `as_of`, which its percentiles are made of."""
     with threadpool_limits(limits=1, user_api="blas"):  # its threads spin against any neighbour: up to 10 x slower
         return _fit(before(log, as_of), as_of, horizons, seed, progress or Progress(), snapshots)
 
@@ -80,11 +96,11 @@ def _fit(
     seed: int,
     told: Progress,
     snapshots: Snapshots | None,
-) -> ClvModel:
+) -> tuple[ClvModel, Predictions]:
     known = snapshots or Snapshots(past)
     now = known.at(as_of)
     _require_enough(now.matrix)
-    features, modified = informative(now.matrix), now.prefers_modified()
+    features, modified = informative(now.matrix), now.fits.prefers_modified()
     parts = []
     for horizon in horizons:
         cutoffs = training_cutoffs(past, as_of, horizon)
@@ -99,9 +115,9 @@ def _fit(
     unmeasured = Standing(np.zeros(101), rfm_edges(now.matrix), 1.0)  # needs what the model predicts
     prior = fit_prior(past, as_of, horizons)
     model = ClvModel(features, now.btyd(modified), tuple(parts), returns, prior, unmeasured)
-    answers = model.predict(now.matrix)
+    answers = model.predict(now.matrix, threads=CORES)
     primary = np.ascontiguousarray(answers.clv[:, answers.place(model.primary_horizon)])
-    return replace(model, standing=measure(now.matrix, primary))
+    return replace(model, standing=measure(now.matrix, primary)), answers
 
 
 def informative(matrix: FeatureMatrix) -> tuple[str, ...]:
@@ -117,15 +133,15 @@ def informative(matrix: FeatureMatrix) -> tuple[str, ...]:
 
 def set_level(grown: HorizonModel, now: Snapshot, fitted: Btyd, features: Sequence[str], level: Level) -> HorizonModel:
     """Shift probability and spend so that their totals over today's base are what the level says."""
-    btyd = btyd_scores(fitted, summarise(now.matrix), grown.horizon_days)
+    btyd = btyd_scores(fitted, now.summary, grown.horizon_days)
     inputs = np.concatenate([now.matrix.columns(features), btyd.inputs], axis=1)
-    z = grown.churn.score(inputs, btyd.probability, threads=1)
+    z = grown.churn.score(inputs, btyd.probability, CORES)
     chance, forecast = expit(btyd.probability), expit(btyd.probability) * np.exp(btyd.spend)
     busier = -np.expm1(np.log1p(-chance) * np.exp(level.orders.mean))  # chance of an event at a rate so much higher
     target = float(np.clip(busier.mean(), 1e-4, 0.995))
     shift = root(lambda k: float(expit(z + k).mean() - target))
     probability = expit(z + shift)
-    scores = grown.spend.score(inputs, btyd.spend, threads=1), grown.value.score(inputs, btyd.value, threads=1)
+    scores = grown.spend.score(inputs, btyd.spend, CORES), grown.value.score(inputs, btyd.value, CORES)
     spend = np.exp(grown.log_spend(*scores, probability))
     total = float(forecast.sum() * np.exp(level.value.mean))
     scale = float(np.log(total / (probability * spend).sum()))

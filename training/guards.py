@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -28,7 +27,7 @@ def require_blind_features(log: OrderLog, matrix: FeatureMatrix) -> None:
     past = log.rows(log.ordered_at < matrix.as_of)
     step = max(1, len(matrix.customers) // _WATCHED)
     rows = np.arange(0, len(matrix.customers), step)
-    again = feature_matrix(_only(past, matrix.customers[rows]), matrix.as_of, matrix.names)
+    again = feature_matrix(past.only(matrix.customers[rows]), matrix.as_of, matrix.names)
     differing = again.values.view(np.int64) != matrix.values[rows].view(np.int64)
     if differing.any():
         names = np.array(matrix.names)[differing.any(axis=0)]
@@ -36,15 +35,6 @@ def require_blind_features(log: OrderLog, matrix: FeatureMatrix) -> None:
             f"Features as of {isoformat(matrix.as_of)} depend on rows from then on: {listed(names)}. A feature sees "
             "orders before its moment only: mend its definition."
         )
-
-
-def _only(log: OrderLog, customers: IntArray) -> OrderLog:
-    """Log of some customers."""
-    keep = np.zeros(log.n_customers, dtype=np.bool_)
-    keep[customers] = True
-    few = log.rows(np.repeat(keep, np.diff(log.starts)))
-    lengths = np.diff(few.starts)[customers]
-    return replace(few, customer_ids=few.customer_ids[customers], starts=np.concatenate([[0], np.cumsum(lengths)]))
 
 
 def require_embargo(cutoffs: Sequence[int], horizon_days: int, as_of: int) -> None:

@@ -24,7 +24,6 @@ import numpy as np
 from features.arrays import FloatArray
 from features.instants import DAY_US
 from features.orders import OrderLog
-from model.btyd import summarise
 from training.examples import Snapshot, Snapshots
 from training.labels import label_window
 
@@ -88,14 +87,14 @@ def forecast_level(snapshots: Snapshots, log: OrderLog, as_of: int, horizon_days
     n_windows = int(min(max(oldest - MIN_HISTORY_DAYS, 0.0) // BIN_DAYS, MAX_WINDOWS))
     rows = [_ratios(snapshots, log, as_of, place, modified) for place in range(-n_windows, 0)]
     table = np.array([row for row in rows if row is not None], dtype=np.float64).reshape(-1, 6)
-    tenure_bins = np.sort(snapshots.at(as_of).matrix.column("tenure_days")) / BIN_DAYS
+    tenure_bins = np.sort(snapshots.at(as_of).summary.tenure_days) / BIN_DAYS
     orders, value = (Windows(table[:, 0], table[:, 1], *table[:, k : k + 2].T) for k in (2, 4))
     return Level(*(forecast(windows, tenure_bins, horizon_days) for windows in (orders, value)))
 
 
 def expected_totals(snapshot: Snapshot, horizon_days: int, modified: bool) -> tuple[FloatArray, FloatArray]:
     """Purchases and value that the buy-till-you-die model expects of each customer, shape (n,) each."""
-    of, btyd = summarise(snapshot.matrix), snapshot.btyd(modified)
+    of, btyd = snapshot.summary, snapshot.btyd(modified)
     purchases = btyd.purchases.expected_purchases(of, horizon_days)
     return purchases, purchases * btyd.expected_value(of)
 
@@ -103,7 +102,7 @@ def expected_totals(snapshot: Snapshot, horizon_days: int, modified: bool) -> tu
 def _ratios(snapshots: Snapshots, log: OrderLog, as_of: int, place: int, modified: bool) -> tuple[float, ...] | None:
     cutoff = as_of + place * BIN_DAYS * DAY_US
     snapshot = snapshots.at(cutoff)
-    labels = label_window(log, snapshot.matrix.customers, cutoff, BIN_DAYS)
+    labels = label_window(log, snapshot.customers, cutoff, BIN_DAYS)
     purchases, value = expected_totals(snapshot, BIN_DAYS, modified)
     n_orders, spend = labels.n_orders.sum(), labels.spend.sum()
     if n_orders == 0 or spend <= 0:

@@ -24,18 +24,22 @@ class Ranking:
 
     def __init__(self, values: FloatArray) -> None:
         _, self._group = np.unique(values, return_inverse=True)
-        self._last: tuple[FloatArray, FloatArray] | None = None
+        self._last: tuple[FloatArray, FloatArray, FloatArray] | None = None
+
+    def _of(self, weights: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """(weights, weight of each group of ties, `middle`); those of the last weights asked for are kept."""
+        if self._last is None or self._last[0] is not weights:
+            of_group = np.asarray(np.bincount(self._group, weights=weights), dtype=np.float64)
+            self._last = weights, of_group, (np.cumsum(of_group) - of_group / 2.0)[self._group]
+        return self._last
 
     def middle(self, weights: FloatArray) -> FloatArray:
-        """Weight below each row plus half the weight of its ties, shape (n,); the last one asked for is kept."""
-        if self._last is None or self._last[0] is not weights:
-            of_group = np.bincount(self._group, weights=weights)
-            self._last = weights, (np.cumsum(of_group) - of_group / 2.0)[self._group]
-        return self._last[1]
+        """Weight below each row plus half the weight of its ties, shape (n,)."""
+        return self._of(weights)[2]
 
     def tied(self, weights: FloatArray) -> FloatArray:
         """Weight of the rows that tie with each row, itself included, shape (n,)."""
-        return np.asarray(np.bincount(self._group, weights=weights)[self._group], dtype=np.float64)
+        return self._of(weights)[1][self._group]
 
     def tie_mean(self, values: FloatArray) -> FloatArray:
         """Mean of another column over the rows that tie here, shape (n,)."""
@@ -89,10 +93,14 @@ class Scored:
         return np.ones(len(self.actual))
 
 
+def _mean(values: FloatArray, weights: FloatArray) -> float:
+    return float((values * weights).sum() / weights.sum())
+
+
 def spearman(s: Scored, weights: FloatArray) -> float | None:
     """Rank correlation of predicted and actual value, zeros included, average ranks, in [-1, 1]."""
     p, y = s.by_clv.middle(weights), s.by_actual.middle(weights)
-    p, y = p - np.average(p, weights=weights), y - np.average(y, weights=weights)
+    p, y = p - _mean(p, weights), y - _mean(y, weights)
     spread = float(np.sqrt((weights * p * p).sum() * (weights * y * y).sum()))
     return float((weights * p * y).sum() / spread) if spread > 0 else None
 
@@ -126,12 +134,12 @@ def brier(s: Scored, weights: FloatArray) -> float | None:
     """Mean squared error of the purchase probability, in [0, 1]."""
     if np.isnan(s.probability).any():
         return None
-    return float(np.average((s.probability - s.purchased) ** 2, weights=weights))
+    return _mean((s.probability - s.purchased) ** 2, weights)
 
 
 def mae(s: Scored, weights: FloatArray) -> float | None:
     """Mean absolute error, money. Rewards under-prediction where most customers spend nothing."""
-    return float(np.average(np.abs(s.clv - s.actual), weights=weights))
+    return _mean(np.abs(s.clv - s.actual), weights)
 
 
 def level_adjusted_mae(s: Scored, weights: FloatArray) -> float | None:
@@ -139,12 +147,12 @@ def level_adjusted_mae(s: Scored, weights: FloatArray) -> float | None:
     predicted, actual = (weights * s.clv).sum(), (weights * s.actual).sum()
     if not predicted > 0:
         return None
-    return float(np.average(np.abs(s.clv * (actual / predicted) - s.actual), weights=weights))
+    return _mean(np.abs(s.clv * (actual / predicted) - s.actual), weights)
 
 
 def rmse(s: Scored, weights: FloatArray) -> float | None:
     """Root mean squared error, money."""
-    return float(np.sqrt(np.average((s.clv - s.actual) ** 2, weights=weights)))
+    return float(np.sqrt(_mean((s.clv - s.actual) ** 2, weights)))
 
 
 def wape(s: Scored, weights: FloatArray) -> float | None:

@@ -5,8 +5,8 @@ Calibration and blends use out-of-fold scores, whose folds are cut by customer. 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, TypeAlias
 
 import numpy as np
 from scipy.optimize import brentq
@@ -18,7 +18,7 @@ from features.errors import TrainingError
 from model.clv import Blend, HorizonModel, NextOrder, Part, joined_views
 from training.examples import Examples
 from training.spread import fit_spread
-from training.trees import fold_of, grow, grow_with_folds
+from training.trees import Aim, Grown, Table, fold_of, grow
 
 MIN_PURCHASES: Final = 10
 TREE_SHARE: Final = {"churn": 0.6, "orders": 0.55, "spend": 0.55, "value": 1.0}
@@ -28,6 +28,9 @@ VALUE_SHARE: Final = 0.3
 """Weight of the one-stage view of value in the log of the value, shrunk likewise."""
 SPEND_CAP_QUANTILE: Final = 0.97
 """Spend beyond this quantile, relative to its forecast, is capped while growing and given back in total."""
+
+Plan: TypeAlias = tuple[Aim, Callable[[Grown], tuple[Part, FloatArray]]]
+"""What a part's trees are grown towards, and what becomes of them."""
 
 
 def fit_horizon(
@@ -47,10 +50,14 @@ def fit_horizon(
     buyers = examples.rows(purchased)
     n_buyers = len(np.unique(buyers.customers))
     share = {part: weight * n_buyers / (n_buyers + SHRINK) for part, weight in TREE_SHARE.items()}
-    churn, chance = _fit_churn(examples, purchased.astype(np.float64), names, seed, share["churn"])
-    spend, log_spend = _fit_spend(buyers, names, seed, share["spend"])
-    value, log_value = _fit_value(examples, names, seed, share["value"])
-    orders = _fit_orders(buyers, names, seed, share["orders"])
+    churn_aim, churn_of = _churn(examples, purchased.astype(np.float64), share["churn"])
+    value_aim, value_of = _value(examples, share["value"])
+    spend_aim, spend_of = _spend(buyers, share["spend"])
+    orders_aim, orders_of = _orders(buyers, share["orders"])
+    everyone = _table(examples, {"churn": churn_aim, "value": value_aim}, seed)
+    grown = grow([everyone, _table(buyers, {"spend": spend_aim, "orders": orders_aim}, seed)], names, seed)
+    (churn, chance), (value, log_value) = churn_of(grown["churn"]), value_of(grown["value"])
+    (spend, log_spend), orders = spend_of(grown["spend"]), orders_of(grown["orders"])
     value_share, bought = VALUE_SHARE * share["value"], chance[purchased]
     expected = np.exp(joined_views(log_spend, log_value[purchased], bought, value_share))
     target = _positive(buyers.spend)
@@ -59,18 +66,14 @@ def fit_horizon(
     return HorizonModel(horizon_days, churn, orders, spend, value, value_share, spread)
 
 
-def _fit_churn(
-    examples: Examples,
-    bought: FloatArray,
-    names: Sequence[str],
-    seed: int,
-    share: float,
-) -> tuple[Part, FloatArray]:
-    """Grow purchase probability, calibrated by a sigmoid on scores from trees that never saw the customer.
+def _table(examples: Examples, aims: Mapping[str, Aim], seed: int) -> Table:
+    return Table(examples.inputs, examples.customers, fold_of(examples.customers, seed), aims)
 
-    Returns
-    -------
-    (the part, those out-of-fold probabilities at each cut-off's own level, shape (n,))
+
+def _churn(examples: Examples, bought: FloatArray, share: float) -> Plan:
+    """Purchase probability, calibrated by a sigmoid on scores from trees that never saw the customer.
+
+    Beside the part: those out-of-fold probabilities at each cut-off's own level, shape (n,).
 
     Where nearly everyone buys there is nothing to tell apart: the buy-till-you-die model then answers alone.
     """
@@ -84,29 +87,31 @@ def _fit_churn(
     share_of_buyers = float(np.clip(bought.mean(), 0.002, 0.998))
     constant = root(lambda k: float(expit(season + k).mean()) - share_of_buyers)
     start = season + constant
-    folds = fold_of(examples.customers, seed)
-    trees, scores = grow_with_folds(examples.inputs, bought, start, folds, examples.customers, "binary", names, seed)
-    slope, level = calibrate(scores + start, bought) if share > 0.0 else (1.0, 0.0)
-    blend = Blend(share * slope, 1.0 - share, share * (slope * constant + level))
-    return Part(trees, blend), expit(blend(scores, examples.btyd.probability) + season)
+
+    def finished(grown: Grown) -> tuple[Part, FloatArray]:
+        slope, level = calibrate(grown.scores + start, bought) if share > 0.0 else (1.0, 0.0)
+        blend = Blend(share * slope, 1.0 - share, share * (slope * constant + level))
+        return Part(grown.trees, blend), expit(blend(grown.scores, examples.btyd.probability) + season)
+
+    return Aim("binary", bought, start), finished
 
 
-def _fit_orders(buyers: Examples, names: Sequence[str], seed: int, share: float) -> Part:
-    """Grow orders beyond the first, given one; the total on the examples is kept."""
+def _orders(buyers: Examples, share: float) -> tuple[Aim, Callable[[Grown], Part]]:
+    """Orders beyond the first, given one; the total on the examples is kept."""
     more, offset = buyers.n_orders - 1.0, buyers.btyd.orders
     constant = float(np.log(max(more.sum(), 1.0) / np.exp(offset).sum()))
-    trees = grow(buyers.inputs, more, offset + constant, "poisson", names, seed)
-    raw = np.asarray(trees.predict(buyers.inputs, raw_score=True, num_threads=1))
-    level = float(np.log(max(more.sum(), 1.0) / np.exp(share * raw + offset).sum()))
-    return Part(trees, Blend(share, 1.0, level))
+
+    def finished(grown: Grown) -> Part:
+        level = float(np.log(max(more.sum(), 1.0) / np.exp(share * grown.scores + offset).sum()))
+        return Part(grown.trees, Blend(share, 1.0, level))
+
+    return Aim("poisson", more, offset + constant, out_of_fold=False), finished
 
 
-def _fit_spend(buyers: Examples, names: Sequence[str], seed: int, share: float) -> tuple[Part, FloatArray]:
-    """Grow spend, given a purchase, as a factor on the buy-till-you-die forecast; heavy tails capped.
+def _spend(buyers: Examples, share: float) -> Plan:
+    """Spend, given a purchase, as a factor on the buy-till-you-die forecast; heavy tails capped.
 
-    Returns
-    -------
-    (the part, log of out-of-fold expected spend at each cut-off's own level, shape (n,))
+    Beside the part: log of out-of-fold expected spend at each cut-off's own level, shape (n,).
     """
     offset, target = buyers.btyd.spend, _positive(buyers.spend)
     season = _per_cutoff(
@@ -117,19 +122,19 @@ def _fit_spend(buyers: Examples, names: Sequence[str], seed: int, share: float) 
     start = offset + season + constant
     factor = target / np.exp(start)
     capped = np.minimum(factor, np.quantile(factor, SPEND_CAP_QUANTILE)) * np.exp(start)
-    folds = fold_of(buyers.customers, seed)
-    trees, scores = grow_with_folds(buyers.inputs, capped, start, folds, buyers.customers, "gamma", names, seed)
-    given_back = float(np.log(target.sum() / capped.sum()))
-    blend = Blend(share, 1.0, share * (constant + given_back))
-    return Part(trees, blend), np.asarray(blend(scores, offset) + season)
+
+    def finished(grown: Grown) -> tuple[Part, FloatArray]:
+        given_back = float(np.log(target.sum() / capped.sum()))
+        blend = Blend(share, 1.0, share * (constant + given_back))
+        return Part(grown.trees, blend), np.asarray(blend(grown.scores, offset) + season)
+
+    return Aim("gamma", capped, start), finished
 
 
-def _fit_value(examples: Examples, names: Sequence[str], seed: int, share: float) -> tuple[Part, FloatArray]:
-    """Grow value in one stage, zeros included (Tweedie), as a factor on the buy-till-you-die forecast.
+def _value(examples: Examples, share: float) -> Plan:
+    """Value in one stage, zeros included (Tweedie), as a factor on the buy-till-you-die forecast.
 
-    Returns
-    -------
-    (the part, log of out-of-fold expected value at each cut-off's own level, shape (n,))
+    Beside the part: log of out-of-fold expected value at each cut-off's own level, shape (n,).
     """
     offset, unit = examples.btyd.value, float(examples.spend.mean())
     level = _per_cutoff(
@@ -141,22 +146,22 @@ def _fit_value(examples: Examples, names: Sequence[str], seed: int, share: float
     factor = examples.spend / np.exp(start)
     highest = np.quantile(factor[factor > 0], SPEND_CAP_QUANTILE)
     capped = np.minimum(factor, highest) * np.exp(start)
-    folds = fold_of(examples.customers, seed)
-    trees, scores = grow_with_folds(
-        examples.inputs, capped / unit, start - np.log(unit), folds, examples.customers, "tweedie", names, seed
-    )
-    given_back = float(np.log(examples.spend.sum() / capped.sum()))
-    blend = Blend(share, 1.0, constant + given_back)
-    return Part(trees, blend), np.asarray(blend(scores, offset) + level)
+
+    def finished(grown: Grown) -> tuple[Part, FloatArray]:
+        given_back = float(np.log(examples.spend.sum() / capped.sum()))
+        blend = Blend(share, 1.0, constant + given_back)
+        return Part(grown.trees, blend), np.asarray(blend(grown.scores, offset) + level)
+
+    return Aim("tweedie", capped / unit, start - np.log(unit)), finished
 
 
 def fit_next_order(buyers: Examples, names: Sequence[str], seed: int) -> NextOrder:
     """Grow the median of the days to the next order, of customers who order within the horizon."""
-    days, folds = buyers.first_order_days + 0.5, fold_of(buyers.customers, seed)
-    target = np.log(days)
-    trees, scores = grow_with_folds(buyers.inputs, target, None, folds, buyers.customers, "regression_l1", names, seed)
-    middle = np.exp(scores)
-    return NextOrder(trees, fit_spread(middle, middle, days, 0.0))
+    days = buyers.first_order_days + 0.5
+    table = _table(buyers, {"days": Aim("regression_l1", np.log(days), None)}, seed)
+    grown = grow([table], names, seed)["days"]
+    middle = np.exp(grown.scores)
+    return NextOrder(grown.trees, fit_spread(middle, middle, days, 0.0))
 
 
 def _positive(spend: FloatArray) -> FloatArray:

@@ -121,7 +121,7 @@ def fit_bgnbd_gamma_gamma(
     horizon_days: int,
 ) -> BgNbdGammaGamma:
     """Fit on the orders before `as_of`."""
-    of = summarise(snapshots.at(as_of).matrix)  # fitted again, so that its seconds are its own
+    of = snapshots.at(as_of).summary  # fitted again, so that its seconds are its own
     return BgNbdGammaGamma((horizon_days,), fit_bg_nbd(of), fit_gamma_gamma(of.repeats + 1.0, of.day_value))
 
 
@@ -133,7 +133,7 @@ def fit_pareto_nbd_gamma_gamma(
 ) -> ParetoNbdGammaGamma:
     """Fit on the orders before `as_of`."""
     now = snapshots.at(as_of)
-    return ParetoNbdGammaGamma((horizon_days,), fit_pareto_nbd(summarise(now.matrix)), now.fits.textbook.value)
+    return ParetoNbdGammaGamma((horizon_days,), fit_pareto_nbd(now.summary), now.fits.textbook.value)
 
 
 Fitted: TypeAlias = Callable[[Snapshots, OrderLog, int, int], Model]

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any, Final
 
 import lightgbm as lgb
 import numpy as np
 
-from features.arrays import FloatArray, IntArray
+from features.arrays import BoolArray, FloatArray, IntArray
 from training.guards import require_whole_customers
 
 N_FOLDS: Final = 3
@@ -38,51 +39,89 @@ def fold_of(customers: IntArray, seed: int) -> IntArray:
     return np.asarray(shuffled[customers] % N_FOLDS, dtype=np.int64)
 
 
-def grow_with_folds(
-    inputs: FloatArray,
-    target: FloatArray,
-    start: FloatArray | None,
-    folds: IntArray,
-    customers: IntArray,
-    objective: str,
-    names: Sequence[str],
-    seed: int,
-) -> tuple[lgb.Booster, FloatArray]:
-    """Trees on all rows, and out-of-fold scores: link scale, from trees that never saw the customer.
+@dataclass(frozen=True)
+class Aim:
+    """What trees are grown towards.
 
-    Returns
-    -------
-    (booster, scores less `start`, shape (n,))
+    Attributes
+    ----------
+    target
+        Shape (n,).
+    start
+        Starting scores, link scale, shape (n,), which `predict` does not add again; None: from the target's own mean or
+        median, which `predict` does add.
+    out_of_fold
+        Whether scores are to come from trees that never saw the customer, grown besides.
     """
-    require_whole_customers(folds, customers)
-    scores = np.empty(len(target))
 
-    def grown(fold: int) -> lgb.Booster:
-        if fold == N_FOLDS:
-            return grow(inputs, target, start, objective, names, seed)
-        kept, held_out = folds != fold, folds == fold
-        trees = grow(inputs[kept], target[kept], None if start is None else start[kept], objective, names, seed)
-        scores[held_out] = trees.predict(inputs[held_out], raw_score=True, num_threads=1)
+    objective: str
+    target: FloatArray
+    start: FloatArray | None
+    out_of_fold: bool = True
+
+    def rows(self, keep: BoolArray) -> Aim:
+        """Some of the rows."""
+        start = None if self.start is None else self.start[keep]
+        return Aim(self.objective, self.target[keep], start, self.out_of_fold)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows that trees are grown on, binned once for all their aims.
+
+    Attributes
+    ----------
+    inputs
+        Shape (n, n_inputs).
+    customers, folds
+        Shape (n,).
+    """
+
+    inputs: FloatArray
+    customers: IntArray
+    folds: IntArray
+    aims: Mapping[str, Aim]
+
+
+@dataclass(frozen=True)
+class Grown:
+    """Trees on all rows, and scores of each row: link scale, less `start`, shape (n,)."""
+
+    trees: lgb.Booster
+    scores: FloatArray
+
+
+def grow(tables: Sequence[Table], names: Sequence[str], seed: int) -> dict[str, Grown]:
+    """Grow what all tables aim at, boosters of different rows side by side."""
+    for table in tables:
+        require_whole_customers(table.folds, table.customers)
+    scores = {name: np.empty(len(aim.target)) for table in tables for name, aim in table.aims.items()}
+
+    def grown(table: Table, fold: int) -> dict[str, lgb.Booster]:
+        """Trees that never saw the fold, which they score; after the last fold, trees on all rows."""
+        out_of_fold, kept = fold < N_FOLDS, table.folds != fold
+        aims = {name: aim.rows(kept) for name, aim in table.aims.items() if aim.out_of_fold or not out_of_fold}
+        trees = _one_after_another(table.inputs[kept], aims, names, seed)
+        scored = ~kept if out_of_fold else kept
+        for name in (name for name, aim in aims.items() if aim.out_of_fold == out_of_fold):
+            scores[name][scored] = trees[name].predict(table.inputs[scored], raw_score=True, num_threads=1)
         return trees
 
+    jobs = [(table, fold) for table in tables for fold in (N_FOLDS, *range(N_FOLDS))]
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        boosters = list(pool.map(grown, [N_FOLDS, *range(N_FOLDS)]))
-    return boosters[0], scores
+        done = list(pool.map(grown, *zip(*jobs, strict=True)))
+    whole = [trees for trees, (_, fold) in zip(done, jobs, strict=True) if fold == N_FOLDS]
+    return {name: Grown(trees[name], scores[name]) for trees in whole for name in trees}
 
 
-def grow(
-    inputs: FloatArray,
-    target: FloatArray,
-    start: FloatArray | None,
-    objective: str,
-    names: Sequence[str],
-    seed: int,
-) -> lgb.Booster:
-    """Grow the trees of one model from given starting scores, which `predict` does not add again.
-
-    Without them the trees start from the target's own mean or median, which `predict` does add.
-    """
-    leaf = {"min_data_in_leaf": max(5, min(TREES["min_data_in_leaf"], len(target) // 20))}
-    settings = {**TREES, **leaf, "objective": objective, "seed": seed}
-    data = lgb.Dataset(inputs, target, init_score=start, feature_name=list(names), params=settings)
-    return lgb.train(settings, data, N_TREES)
+def _one_after_another(
+    inputs: FloatArray, aims: Mapping[str, Aim], names: Sequence[str], seed: int
+) -> dict[str, lgb.Booster]:
+    """Trees for every aim on the same binned rows."""
+    leaf = {"min_data_in_leaf": max(5, min(TREES["min_data_in_leaf"], len(inputs) // 20))}
+    settings, trees = {**TREES, **leaf, "seed": seed}, {}
+    data = lgb.Dataset(inputs, np.zeros(len(inputs)), feature_name=list(names), params=settings).construct()
+    for name, aim in aims.items():
+        data.set_label(aim.target).set_field("init_score", aim.start)
+        trees[name] = lgb.train({**settings, "objective": aim.objective}, data, N_TREES)
+    return trees

@@ -10,7 +10,7 @@ from scipy.integrate import quad
 from scipy.special import hyp2f1
 
 from model.btyd import BgNbd, Btyd, GammaGamma, Summary
-from training.btyd import fit_bg_nbd, fit_btyd, fit_gamma_gamma
+from training.btyd import Fits, fit_bg_nbd, fit_gamma_gamma
 from training.simulation import PURCHASES, VALUES, simulate
 
 SAMPLE = Path(__file__).parents[1] / "data" / "cdnow_sample_rfm.csv"
@@ -114,8 +114,8 @@ def test_the_modified_model_is_recovered_from_its_own_customers() -> None:
         last[active] = now[active]
         active = active[rng.random(len(active)) >= leave[active]]
     of = summary(x, last, tenure)
-    fits = fit_btyd(of)
-    assert fits.prefers_modified(of)
+    fits = Fits(of)
+    assert fits.prefers_modified()
     found = fits.modified.purchases
     for name in ("r", "alpha", "a", "b"):
         assert getattr(found, name) == pytest.approx(getattr(true, name), rel=0.2), name
@@ -139,9 +139,9 @@ def test_simulated_truth_is_recovered() -> None:
     np.maximum.at(last, shop.customer, shop.day)
     means = np.bincount(shop.customer, shop.amount) / (days + 1)
     of = Summary(days, np.where(days > 0, last - first, 0.0), 600 - first, means, means)
-    fits = fit_btyd(of)
+    fits = Fits(of)
     fitted, textbook = fits.textbook, fits.textbook.purchases
-    assert not fits.prefers_modified(of)
+    assert not fits.prefers_modified()
     for name in ("r", "alpha", "a", "b"):
         assert getattr(textbook, name) == pytest.approx(getattr(PURCHASES, name), rel=0.15), name
     for name in ("p", "q", "v"):
@@ -152,7 +152,7 @@ def test_simulated_truth_is_recovered() -> None:
 def test_logs_without_information_give_finite_parameters(repeats: float) -> None:
     n = 30
     of = Summary(np.full(n, repeats), np.full(n, repeats * 5), np.full(n, 50.0), np.full(n, 10.0), np.full(n, 10.0))
-    fits = fit_btyd(of)
+    fits = Fits(of)
     for fitted in (fits.textbook, fits.modified):
         assert isinstance(fitted, Btyd)
         assert np.isfinite(fitted.conditional(of, 90)).all()

@@ -23,7 +23,7 @@ from serving.intake import take
 from serving.order_store import OrderStore
 from serving.requests import CurrencyMismatch, CustomerUnknown, answer, answer_stored
 from serving.schemas import MAX_CUSTOMERS, CustomerPrediction, CustomerQuery, CustomersPage, CustomersQuery
-from serving.score_store import NoScores, page
+from serving.score_store import CursorUnknown, NoScores, page
 from serving.scorer import Question
 from serving.store_log import raw_orders, scores_into
 
@@ -207,12 +207,12 @@ def test_of_two_batches_at_once_the_later_one_stands(filled: OrderStore, bundle:
 @pytest.mark.parametrize("cursor", ["x", "WzFd", "bnVsbA"])
 def test_a_cursor_that_was_not_given_is_refused(filled: OrderStore, bundle: Bundle, cursor: str) -> None:
     score_into(filled, bundle)
-    with pytest.raises(RequestError, match="cursor is not one"):
+    with pytest.raises(CursorUnknown, match="cursor is not one"):
         page(filled, CustomersQuery(cursor=cursor))
 
 
 def test_a_cursor_of_another_question_is_refused(filled: OrderStore, bundle: Bundle) -> None:
     score_into(filled, bundle)
     cursor = page(filled, CustomersQuery(limit=10))["next_cursor"]
-    with pytest.raises(RequestError, match="another question"):
+    with pytest.raises(CursorUnknown, match="another question"):
         page(filled, CustomersQuery(limit=10, sort="predicted_clv", cursor=cursor))

@@ -38,6 +38,16 @@ def test_no_customer_is_on_both_sides_of_a_fold(shop: OrderLog) -> None:
         assert len(set(folds[examples.customers == customer])) == 1
 
 
+def test_features_of_a_few_are_those_of_everyone(shop: OrderLog) -> None:
+    snapshot = Snapshots(shop).at(shop.complete_until - 60 * DAY_US)
+    drawn = np.arange(len(snapshot.customers)) % 7 == 2
+    names = snapshot.matrix.names
+    few, all_rows = snapshot.features(names, drawn), snapshot.matrix.columns(names)
+    assert few.shape == (drawn.sum(), len(names))
+    assert (few.view(np.int64) == all_rows[drawn].view(np.int64)).all()
+    assert (snapshot.customers == snapshot.matrix.customers).all()
+
+
 def test_examples_are_sorted_by_cutoff_and_customer(shop: OrderLog) -> None:
     as_of = shop.complete_until
     examples = training_examples(

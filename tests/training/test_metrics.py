@@ -9,7 +9,7 @@ import pytest
 from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 
-from training.bootstrap import bootstrapped, paired_differences
+from training.bootstrap import drawn, interval, paired_differences
 from training.metrics import METRICS, Scored, auc, capture, decile_mape, deciles, evaluate, interval_metrics, profit
 
 
@@ -105,8 +105,10 @@ def test_a_model_does_not_differ_from_itself_and_does_from_a_worse_one() -> None
     s = sample()
     noise = np.random.default_rng(3).normal(0, 30, len(s.clv))
     worse = replace(s, clv=s.clv + noise)
-    assert all(d.estimate == d.lower == d.upper == 0 for d in paired_differences(s, {"same": s})["same"].values())
-    better = paired_differences(s, {"worse": worse})["worse"]
+    assert all(
+        d.estimate == d.lower == d.upper == 0 for d in paired_differences(drawn(s), {"same": drawn(s)})["same"].values()
+    )
+    better = paired_differences(drawn(s), {"worse": drawn(worse)})["worse"]
     assert better["spearman"].lower > 0
     assert better["rmse"].upper < 0
     assert better["spearman"].lower < better["spearman"].estimate < better["spearman"].upper
@@ -137,7 +139,7 @@ def test_a_model_without_probabilities_has_no_auc() -> None:
 def test_a_metric_of_noise_reaches_zero() -> None:
     s = sample()
     noise = replace(s, clv=np.random.default_rng(9).random(len(s.clv)))
-    found, ours = bootstrapped("spearman", noise), bootstrapped("spearman", s)
+    found, ours = (interval(drawn(one)["spearman"]) for one in (noise, s))
     assert found is not None
     assert ours is not None
     assert found.lower < 0 < found.upper

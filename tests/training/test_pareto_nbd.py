@@ -123,7 +123,7 @@ def test_simulated_truth_is_recovered() -> None:
 def test_neither_the_order_of_customers_nor_their_doubles_move_the_fit() -> None:
     of, _, _ = population(FAST_LEAVERS, 3000, 700.0, 0.0, seed=2)
     order = np.concatenate([np.arange(3000)[::-1], np.arange(3000)])
-    again = Summary(*(getattr(of, name)[order] for name in vars(of)))
+    again = of.rows(order)
     np.testing.assert_allclose(
         fit_pareto_nbd(again).expected_purchases(of, 90), fit_pareto_nbd(of).expected_purchases(of, 90), rtol=1e-3
     )
