@@ -24,10 +24,11 @@ from features.errors import BundleError, listed
 from features.options import zone_named
 from model.btyd import BgNbd, Btyd, GammaGamma
 from model.clv import Blend, ClvModel, HorizonModel, NextOrder, Part, Prior, Typical
+from model.curve import Curve
 from model.spread import Spread
 from model.standing import Standing
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 MANIFEST: Final = "manifest.json"
 REGISTERED: Final = "registered.json"
 NEXT_ORDER: Final = "next_order.txt"
@@ -143,6 +144,7 @@ def _manifest(model: ClvModel, provenance: Provenance, hashes: dict[str, str]) -
         "typicals": {str(part.horizon_days): asdict(part.typical) for part in model.parts},
         "value_shares": {str(part.horizon_days): part.value_share for part in model.parts},
         "spreads": {str(part.horizon_days): _spread(part.spread) for part in model.parts},
+        "curves": {str(part.horizon_days): _curve(part.curve) for part in model.parts},
         "prior": _prior(model.prior),
         "standing": {
             "quantiles": model.standing.quantiles.tolist(),
@@ -202,6 +204,17 @@ def _read(saved: dict[str, Any]) -> Spread:
     return Spread(np.array(saved["knots"]), np.array(saved["log_ratios"]), saved["level_sd"])
 
 
+def _curve(curve: Curve) -> dict[str, Any]:
+    return {name: np.asarray(value).tolist() for name, value in asdict(curve).items()}
+
+
+def _read_curve(saved: dict[str, Any]) -> Curve:
+    read: dict[str, Any] = {
+        name: np.array(value) if isinstance(value, list) else value for name, value in saved.items()
+    }
+    return Curve(**read)
+
+
 def _digest(path: Path) -> str | None:
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
 
@@ -221,6 +234,7 @@ def _model(folder: Path, manifest: dict[str, Any]) -> ClvModel:
                 **{kind: part(kind, h) for kind in PARTS},
                 value_share=manifest["value_shares"][str(h)],
                 spread=_read(manifest["spreads"][str(h)]),
+                curve=_read_curve(manifest["curves"][str(h)]),
                 typical=Typical(**manifest["typicals"][str(h)]),
             )
             for h in manifest["horizons"]

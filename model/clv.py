@@ -13,6 +13,7 @@ from scipy.special import expit, logit
 from features.arrays import FloatArray
 from features.matrix import FeatureMatrix
 from model.btyd import Btyd, Summary, summarise
+from model.curve import Curve
 from model.predictions import Predictions, joined
 from model.spread import DEFAULT_LEVEL, Spread
 from model.standing import Standing
@@ -68,7 +69,7 @@ class Typical:
     Attributes
     ----------
     probability, spend, value
-        Means of the buy-till-you-die scores on the link scale.
+        Means of the buy-till-you-die scores on the link scale, the first one joined with the curve.
     shift, scale
         What season and level added to the log odds of a purchase, and to the logs of spend and value.
     """
@@ -92,6 +93,8 @@ class HorizonModel:
         Log of the value without asking whether there is a purchase: one stage sees what two cannot.
     value_share
         Its weight in the log of the value, in [0, 1).
+    curve
+        What a smooth regression adds to the buy-till-you-die log odds of a purchase.
     typical
         The typical customer of the base, where reasons begin.
     """
@@ -103,6 +106,7 @@ class HorizonModel:
     value: Part
     value_share: float
     spread: Spread
+    curve: Curve
     typical: Typical = Typical()
 
     def log_spend(self, spend: FloatArray, value: FloatArray, probability: FloatArray) -> FloatArray:
@@ -176,17 +180,18 @@ class Prior:
 
 @dataclass(frozen=True)
 class BtydScores:
-    """Buy-till-you-die quantities of one horizon, as model inputs and as link-scale scores."""
+    """Buy-till-you-die quantities of one horizon, as model inputs, link-scale scores, and what `Curve` reads."""
 
     inputs: FloatArray
     probability: FloatArray
     orders: FloatArray
     spend: FloatArray
     value: FloatArray
+    rhythm: FloatArray
 
     def columns(self) -> tuple[FloatArray, ...]:
         """Inputs and scores, to be stacked or cut alike."""
-        return self.inputs, self.probability, self.orders, self.spend, self.value
+        return self.inputs, self.probability, self.orders, self.spend, self.value, self.rhythm
 
 
 def btyd_scores(btyd: Btyd, of: Summary, horizon_days: int) -> BtydScores:
@@ -197,13 +202,15 @@ def btyd_scores(btyd: Btyd, of: Summary, horizon_days: int) -> BtydScores:
         probability * orders,
         orders * value,
     )
+    odds, silent = logit(probability), np.maximum(of.tenure_days - of.last_days, 0.0)
     columns = [probability, expected, alive, value, expected * value, orders, spend]
     return BtydScores(
         inputs=np.stack(columns, axis=1),
-        probability=logit(probability),
+        probability=odds,
         orders=np.log(np.maximum(orders - 1.0, 0.05)),
         spend=np.log(np.maximum(spend, 1e-6)),
         value=np.log(np.maximum(probability * spend, 1e-9)),
+        rhythm=np.stack([np.log1p(of.repeats), np.log1p(silent), odds], axis=1),
     )
 
 
@@ -288,7 +295,7 @@ class ClvModel:
     def _one(
         part: HorizonModel, inputs: FloatArray, btyd: BtydScores, threads: int
     ) -> tuple[FloatArray, FloatArray, FloatArray]:
-        probability = expit(part.churn.score(inputs, btyd.probability, threads))
+        probability = expit(part.churn.score(inputs, part.curve.joined(btyd.rhythm), threads))
         orders = 1.0 + np.exp(part.orders.score(inputs, btyd.orders, threads))
         scores = part.spend.score(inputs, btyd.spend, threads), part.value.score(inputs, btyd.value, threads)
         spend = np.exp(part.log_spend(*scores, probability))

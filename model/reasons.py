@@ -82,7 +82,7 @@ def explain(model: ClvModel, matrix: FeatureMatrix, answers: Predictions) -> tup
 
 def _one(part: HorizonModel, of_family: FloatArray, inputs: FloatArray, btyd: BtydScores, clv: FloatArray) -> Reasons:
     typical, share = part.typical, part.value_share
-    z, dz = _margin(part.churn, inputs, btyd.probability, typical.probability, of_family)
+    z, dz = _margin(part.churn, inputs, part.curve.joined(btyd.rhythm), typical.probability, of_family)
     spend, d_spend = _margin(part.spend, inputs, btyd.spend, typical.spend, of_family)
     value, d_value = _margin(part.value, inputs, btyd.value, typical.value, of_family)
     p, p_base, dp = _shared(expit, z, dz)

@@ -16,6 +16,8 @@ from scipy.special import ndtri
 from features.arrays import FloatArray
 
 DEFAULT_LEVEL: Final = 0.8
+CONFIDENCE: Final = 0.9
+"""Chance that the shop's level is not above the one that the upper bound of an interval from 0 allows for."""
 
 
 @dataclass(frozen=True)
@@ -57,15 +59,24 @@ class Spread:
         Where buying nothing is likely enough to be a tail of its own (1 - p >= (1 - level) / 2), the interval
         begins at 0 and ends at the level-quantile; elsewhere both tails are equal. It always holds the
         expectation. An interval that begins at 0 covers more than `level` where 1 - p exceeds it.
+
+        All customers share the error of the shop's level. What one end of an interval loses by it the other end
+        wins; an interval from 0 has one end only, which therefore stands where it belongs if the level, and with
+        it the chance of a purchase, is as high as it is with `CONFIDENCE`.
         """
-        spend = clv / np.maximum(probability, 1e-12)
         tail, nothing = (1.0 - level) / 2.0, 1.0 - probability
         from_zero = nothing >= tail
-        chance = np.maximum(probability, 1e-12)
+        higher = np.where(from_zero, np.exp(ndtri(CONFIDENCE) * self.level_sd), 1.0)
+        chance = 1.0 - nothing**higher  # of an event at a rate so much higher
         top = np.where(from_zero, level, 1.0 - tail)
-        highest = np.where(top > nothing, spend * self.quantile(clv, (top - nothing) / chance), 0.0)
-        lowest = np.where(from_zero, 0.0, spend * self.quantile(clv, (tail - nothing) / chance))
+        highest = np.where(top > 1.0 - chance, self._value(clv * higher, clv, chance, top), 0.0)
+        lowest = np.where(from_zero, 0.0, self._value(clv, clv, probability, np.full(len(clv), tail)))
         return np.minimum(lowest, clv), np.maximum(highest, clv)
+
+    def _value(self, expected: FloatArray, clv: FloatArray, chance: FloatArray, at: FloatArray) -> FloatArray:
+        """Quantile of the value of those who are `expected` to bring so much and who buy with a chance, money."""
+        chance = np.maximum(chance, 1e-12)
+        return expected / chance * self.quantile(clv, 1.0 - (1.0 - at) / chance)
 
     def variance(self, probability: FloatArray, clv: FloatArray) -> FloatArray:
         """Variance of each customer's value about `clv`, money², shape (n,)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, TypeAlias
 
@@ -25,6 +25,19 @@ from serving.schemas import MAX_CUSTOMERS, NOT_ISO, Customer, CustomerQuery, Pre
 from serving.scorer import Question, score
 
 Record: TypeAlias = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _Open:
+    """A customer who waits for the answer: the record that takes it, and whether older orders were left out."""
+
+    customer: Customer
+    record: Record
+    cut: bool
+
+
+Groups: TypeAlias = dict[tuple[Question, int | None, frozenset[str]], list[_Open]]
+"""Customers who are asked alike: the question, `as_of` where it was given, and the optional keys that they sent."""
 
 
 class CustomerUnknown(ClvError):
@@ -65,36 +78,33 @@ def answer_together(bundle: Bundle, bodies: Sequence[bytes], now: int) -> list[R
 
     The numbers are those of each request alone, since no customer's depend on whoever else is scored.
     """
-    parts = [_opened(bundle, body) for body in bodies]
-    alike: dict[tuple[Question, int | None, frozenset[str]], list[tuple[Record, Customer]]] = {}
-    answers: list[Record | ClvError] = []
-    for part in parts:
-        if isinstance(part, ClvError):
-            answers.append(part)
-            continue
-        request, items = part
-        question, records_of = request.question(), [_failed(item) for item in items]
-        answers.append({"customers": records_of})
-        for item, record in zip(items, records_of, strict=True):
-            if item.value is not None:
-                key = question, request.as_of, _optional_keys(frozenset(map(tuple, item.value.orders)))
-                alike.setdefault(key, []).append((record, item.value))
+    alike: Groups = {}
+    answers = [_opened(bundle, body, alike) for body in bodies]
     for (question, as_of, keys), asked in alike.items():
         _fill(bundle, question, now if as_of is None else as_of, now, keys, asked)
-    for part, found in zip(parts, answers, strict=True):
-        if not isinstance(part, ClvError) and part[0].history_complete_since is not None:
-            _flag_cut(found["customers"])  # type: ignore[index]  # a record, since the part is no error
     return answers
 
 
-def _opened(bundle: Bundle, body: bytes) -> tuple[PredictRequest, list[Item[Customer]]] | ClvError:
+def _opened(bundle: Bundle, body: bytes, alike: Groups) -> Record | ClvError:
+    """The answer of a request, its customers still open but for the unusable ones; they join those who ask alike."""
     try:
         request, items = opened(body, PredictRequest, "customers", Customer, MAX_CUSTOMERS)
         for days in request.horizon_days or ():
             place_of(days, bundle.model.horizons)
     except ClvError as error:
         return error
-    return request, [_in_currency(item, bundle.provenance.currency) for item in items]
+    question, cut = request.question(), request.history_complete_since is not None
+    records_of = [_failed(item) for item in items]
+    for item, record in zip(items, records_of, strict=True):
+        if item.value is None:
+            continue
+        keys = _optional_keys(frozenset(map(tuple, item.value.orders)))
+        currencies = [order.get(CURRENCY) for order in item.value.orders] if CURRENCY in keys else []
+        if mixed := _mixed_currencies(currencies, bundle.provenance.currency):
+            record["error"] = problem("currency_mismatch", mixed)
+        else:
+            alike.setdefault((question, request.as_of, keys), []).append(_Open(item.value, record, cut))
+    return {"customers": records_of}
 
 
 @lru_cache(maxsize=1024)
@@ -104,29 +114,26 @@ def _optional_keys(shapes: frozenset[tuple[str, ...]]) -> frozenset[str]:
 
 
 def _fill(
-    bundle: Bundle,
-    question: Question,
-    as_of: int,
-    now: int,
-    keys: frozenset[str],
-    asked: Sequence[tuple[Record, Customer]],
+    bundle: Bundle, question: Question, as_of: int, now: int, keys: frozenset[str], asked: Sequence[_Open]
 ) -> None:
     """Score customers who sent the same keys; each answer, or error, is written into the record of its place."""
-    customers = [customer for _, customer in asked]
+    customers = [one.customer for one in asked]
     orders = typed(customers, keys)
     if (orders.ordered_at == NO_INSTANT).any():
-        unreadable = {int(owner) for owner in orders.customer.codes[orders.ordered_at == NO_INSTANT]}
-        for place in unreadable:
-            asked[place][0].update(_undated(customers[place]))
-        sound = [one for place, one in enumerate(asked) if place not in unreadable]
+        undated = set(orders.customer.codes[orders.ordered_at == NO_INSTANT].tolist())
+        for place in undated:
+            asked[place].record.update(_undated(customers[place]))
+        sound = [one for place, one in enumerate(asked) if place not in undated]
         if sound:
             _fill(bundle, question, as_of, now, keys, sound)
         return
     acquired = [_acquired(customer) for customer in customers]
     ids = [customer.customer_id for customer in customers]
-    for (record, _), found in zip(asked, _score(bundle, orders, ids, as_of, now, question, acquired), strict=True):
-        record.clear()
-        record.update(found)
+    for one, found in zip(asked, _score(bundle, orders, ids, as_of, now, question, acquired), strict=True):
+        one.record.clear()
+        one.record.update(found)
+        if one.cut:
+            one.record["flags"] = [*found["flags"], "history_cut"]
 
 
 def _undated(customer: Customer) -> Record:
@@ -134,12 +141,6 @@ def _undated(customer: Customer) -> Record:
     places = np.flatnonzero(instants == NO_INSTANT)[:MAX_DETAILS].tolist()
     found = [{"at": f"orders.{place}.ordered_at", "rule": NOT_ISO} for place in places]
     return {"customer_id": customer.customer_id, "error": problem("invalid_item", "Some fields are unusable.", found)}
-
-
-def _flag_cut(records_of: Iterable[Record]) -> None:
-    for record in records_of:
-        if "flags" in record:
-            record["flags"] = [*record["flags"], "history_cut"]
 
 
 def answer_stored(bundle: Bundle, store: OrderStore, customer_id: str, query: CustomerQuery, now: int) -> Record:
@@ -173,17 +174,6 @@ def answer_stored(bundle: Bundle, store: OrderStore, customer_id: str, query: Cu
 
 def _failed(item: Item[Customer]) -> Record:
     return {"customer_id": item.named("customer_id"), "error": item.problem}
-
-
-def _in_currency(item: Item[Customer], expected: str) -> Item[Customer]:
-    """Refuse a customer whose orders are in another currency than the model's, or in two."""
-    orders = () if item.value is None else item.value.orders
-    mixed = _mixed_currencies((order.get(CURRENCY) for order in orders), expected)
-    return (
-        item
-        if mixed is None
-        else Item(None, problem("currency_mismatch", mixed), {"customer_id": item.named("customer_id")})
-    )
 
 
 def _mixed_currencies(currencies: Iterable[str | None], expected: str) -> str | None:

@@ -135,7 +135,8 @@ def set_level(grown: HorizonModel, now: Snapshot, fitted: Btyd, features: Sequen
     """Shift probability and spend so that their totals over today's base are what the level says."""
     btyd = btyd_scores(fitted, now.summary, grown.horizon_days)
     inputs = np.concatenate([now.matrix.columns(features), btyd.inputs], axis=1)
-    z = grown.churn.score(inputs, btyd.probability, CORES)
+    odds = grown.curve.joined(btyd.rhythm)
+    z = grown.churn.score(inputs, odds, CORES)
     chance, forecast = expit(btyd.probability), expit(btyd.probability) * np.exp(btyd.spend)
     busier = -np.expm1(np.log1p(-chance) * np.exp(level.orders.mean))  # chance of an event at a rate so much higher
     target = float(np.clip(busier.mean(), 1e-4, 0.995))
@@ -151,7 +152,7 @@ def set_level(grown: HorizonModel, now: Snapshot, fitted: Btyd, features: Sequen
         spend=_shifted(grown.spend, scale),
         value=_shifted(grown.value, scale),
         typical=Typical(
-            probability=float(btyd.probability.mean()),
+            probability=float(odds.mean()),
             spend=float(btyd.spend.mean()),
             value=float(btyd.value.mean()),
             shift=shift,

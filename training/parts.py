@@ -16,12 +16,14 @@ from sklearn.linear_model import LogisticRegression
 from features.arrays import FloatArray, IntArray
 from features.errors import TrainingError
 from model.clv import Blend, HorizonModel, NextOrder, Part, joined_views
+from model.curve import Curve
+from training.curve import CURVE_SHARE, fit_curve
 from training.examples import Examples
 from training.spread import fit_spread
 from training.trees import Aim, Grown, Table, fold_of, grow
 
 MIN_PURCHASES: Final = 10
-TREE_SHARE: Final = {"churn": 0.6, "orders": 0.55, "spend": 0.55, "value": 1.0}
+TREE_SHARE: Final = {"churn": 0.42, "orders": 0.55, "spend": 0.55, "value": 1.0}
 """Weight of the trees on the link scale, times N / (N + SHRINK) for N customers with a purchase to learn from."""
 SHRINK: Final = 300.0
 VALUE_SHARE: Final = 0.3
@@ -56,29 +58,32 @@ def fit_horizon(
     orders_aim, orders_of = _orders(buyers, share["orders"])
     everyone = _table(examples, {"churn": churn_aim, "value": value_aim}, seed)
     grown = grow([everyone, _table(buyers, {"spend": spend_aim, "orders": orders_aim}, seed)], names, seed)
-    (churn, chance), (value, log_value) = churn_of(grown["churn"]), value_of(grown["value"])
+    (churn, curve, chance), (value, log_value) = churn_of(grown["churn"]), value_of(grown["value"])
     (spend, log_spend), orders = spend_of(grown["spend"]), orders_of(grown["orders"])
     value_share, bought = VALUE_SHARE * share["value"], chance[purchased]
     expected = np.exp(joined_views(log_spend, log_value[purchased], bought, value_share))
     target = _positive(buyers.spend)
     expected *= target.sum() / expected.sum()
     spread = fit_spread(bought * expected, expected, target, level_sd)
-    return HorizonModel(horizon_days, churn, orders, spend, value, value_share, spread)
+    return HorizonModel(horizon_days, churn, orders, spend, value, value_share, spread, curve)
 
 
 def _table(examples: Examples, aims: Mapping[str, Aim], seed: int) -> Table:
     return Table(examples.inputs, examples.customers, fold_of(examples.customers, seed), aims)
 
 
-def _churn(examples: Examples, bought: FloatArray, share: float) -> Plan:
+def _churn(
+    examples: Examples, bought: FloatArray, share: float
+) -> tuple[Aim, Callable[[Grown], tuple[Part, Curve, FloatArray]]]:
     """Purchase probability, calibrated by a sigmoid on scores from trees that never saw the customer.
 
-    Beside the part: those out-of-fold probabilities at each cut-off's own level, shape (n,).
+    Beside the part: the smooth view, and those out-of-fold probabilities at each cut-off's own level, shape (n,).
 
     Where nearly everyone buys there is nothing to tell apart: the buy-till-you-die model then answers alone.
     """
+    curve_share = CURVE_SHARE
     if len(bought) - bought.sum() < MIN_PURCHASES:
-        share = 0.0
+        share = curve_share = 0.0
     forecast = expit(examples.btyd.probability)
     season = _per_cutoff(
         examples.cutoff,
@@ -88,10 +93,12 @@ def _churn(examples: Examples, bought: FloatArray, share: float) -> Plan:
     constant = root(lambda k: float(expit(season + k).mean()) - share_of_buyers)
     start = season + constant
 
-    def finished(grown: Grown) -> tuple[Part, FloatArray]:
+    def finished(grown: Grown) -> tuple[Part, Curve, FloatArray]:
         slope, level = calibrate(grown.scores + start, bought) if share > 0.0 else (1.0, 0.0)
         blend = Blend(share * slope, 1.0 - share, share * (slope * constant + level))
-        return Part(grown.trees, blend), expit(blend(grown.scores, examples.btyd.probability) + season)
+        curve = fit_curve(examples.btyd.rhythm, bought, season, curve_share)
+        odds = curve.joined(examples.btyd.rhythm)
+        return Part(grown.trees, blend), curve, expit(blend(grown.scores, odds) + season)
 
     return Aim("binary", bought, start), finished
 
