@@ -15,6 +15,7 @@ from features.matrix import FeatureMatrix
 from model.btyd import Btyd, Summary, summarise
 from model.curve import Curve
 from model.predictions import Predictions, joined
+from model.scores import raw_scores
 from model.spread import DEFAULT_LEVEL, Spread
 from model.standing import Standing
 
@@ -58,8 +59,7 @@ class Part:
 
     def score(self, inputs: FloatArray, btyd_score: FloatArray, threads: int) -> FloatArray:
         """Blended score on the link scale, shape (n,)."""
-        raw = self.trees.predict(inputs, raw_score=True, num_threads=threads)
-        return self.blend(np.ascontiguousarray(raw, dtype=np.float64), btyd_score)
+        return self.blend(raw_scores(self.trees, inputs, threads), btyd_score)
 
 
 @dataclass(frozen=True)
@@ -139,11 +139,11 @@ class NextOrder:
 
     def days(self, inputs: FloatArray, longest: int, threads: int) -> FloatArray:
         """Days from `as_of` to the next order: window's start, median, window's end, shape (n, 3), in [0, longest]."""
-        middle = np.exp(np.asarray(self.trees.predict(inputs, num_threads=threads), dtype=np.float64))
+        middle = np.exp(raw_scores(self.trees, inputs, threads))
         tail = (1.0 - self.window) / 2.0
-        at = [np.full(len(middle), chance) for chance in (tail, 0.5, 1.0 - tail)]
-        days = np.stack([middle * self.spread.quantile(middle, chance) - 0.5 for chance in at], axis=1)
-        return np.clip(days, 0.0, float(longest))
+        middles, chances = np.repeat(middle, 3), np.tile([tail, 0.5, 1.0 - tail], len(middle))
+        days = middles * self.spread.quantile(middles, chances) - 0.5
+        return np.clip(days.reshape(-1, 3), 0.0, float(longest))
 
 
 @dataclass(frozen=True)

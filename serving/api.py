@@ -6,7 +6,7 @@ import hashlib
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 import orjson
 from pydantic import BaseModel, ValidationError
@@ -62,6 +62,14 @@ class Call:
 Handler = Callable[["Call"], "Reply"]
 
 
+class InThread(Protocol):
+    """Runs a handler in a thread, the scoring one or one of the store's."""
+
+    def __call__(self, handler: Handler, call: Call, *, scores: bool) -> Awaitable[Reply]:
+        """Reply of the handler."""
+        ...
+
+
 @dataclass(frozen=True)
 class Reply:
     """What is sent back."""
@@ -79,12 +87,12 @@ class Api:
         self._served, self._observed = served, observed
         self._together = Together(self._predict_together)
 
-    async def reply(self, name: str, call: Call, in_thread: Callable[[Handler, Call], Awaitable[Reply]]) -> Reply:
+    async def reply(self, name: str, call: Call, in_thread: InThread) -> Reply:
         """Reply to a call: at once, together with the calls of the same moment, or from a thread where it may wait."""
         if name == "predict" and len(call.body) <= _SMALL_BYTES:
             return await self._together.ask(call.body)
         handler: Handler = getattr(self, name)
-        return handler(call) if name in _AT_ONCE else await in_thread(handler, call)
+        return handler(call) if name in _AT_ONCE else await in_thread(handler, call, scores=name == "predict")
 
     def _predict_together(self, bodies: Sequence[bytes]) -> list[Reply | Exception]:
         found = answer_together(self._served.needed_bundle(), bodies, time.time_ns() // 1000)

@@ -13,6 +13,7 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
+from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import parse_qs
 
@@ -49,6 +50,14 @@ class Disconnected(Exception):
     """The client went away: nobody to answer."""
 
 
+@dataclass(frozen=True)
+class Threads:
+    """Where calls run that may take long: one thread computes, since two would only fight for the interpreter."""
+
+    scoring: Executor
+    store: Executor
+
+
 class Front:
     """Owns every path but liveness and metrics, which BentoML answers."""
 
@@ -57,11 +66,11 @@ class Front:
         inner: App,
         served: Callable[[], Served],
         settings: ServiceSettings,
-        executor: Executor,
+        threads: Threads,
         *,
         exposed: bool = False,
     ) -> None:
-        self._inner, self._served, self._settings, self._executor = inner, served, settings, executor
+        self._inner, self._served, self._settings, self._threads = inner, served, settings, threads
         self._locked = exposed and not settings.api_keys
         self._observed, self._tracing = Observed(), tracing()
         self._api: Api | None = None
@@ -150,13 +159,14 @@ class Front:
             self._api = Api(self._served(), self._observed)
         return await self._api.reply(route.name, call, self._in_thread)
 
-    async def _in_thread(self, handler: Handler, call: Call) -> Reply:
+    async def _in_thread(self, handler: Handler, call: Call, *, scores: bool) -> Reply:
         """Run a handler beside the others; refuse where too many wait already."""
+        executor = self._threads.scoring if scores else self._threads.store
         if self._waiting >= self._settings.max_waiting:
             raise Refusal(429, "too_many_requests", "Too many calls wait: try again later.", ((b"retry-after", b"1"),))
         self._waiting += 1
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._executor, handler, call)
+            return await asyncio.get_running_loop().run_in_executor(executor, handler, call)
         finally:
             self._waiting -= 1
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from features.arrays import FloatArray, ObjectArray
 from features.matrix import FeatureMatrix
+from serving.patterns import names_of
 
 PROSPECT: Final = "prospect"
 STATUSES: Final = (PROSPECT, "new", "active", "loyal", "at_risk", "lapsed", "reactivated")
@@ -72,12 +73,10 @@ def flags(matrix: FeatureMatrix) -> list[list[str]]:
     ten times the median.
     """
     n_orders = matrix.column("frequency")
-    found = {
+    holds = {
         "single_order": n_orders == 1,
         "long_gap": (n_orders >= LOYAL_ORDERS) & (matrix.column("recency_days") > matrix.column("gap_max_days")),
         "amount_outlier": (n_orders >= LOYAL_ORDERS)
         & (matrix.column("spend_max") > OUTLIER_TIMES * matrix.column("spend_median")),
     }
-    return [
-        [name for name, holds in zip(found, row, strict=True) if holds] for row in zip(*found.values(), strict=True)
-    ]
+    return names_of(holds)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 
@@ -21,10 +20,11 @@ from model.predictions import place_of
 from serving.answer import records
 from serving.envelope import MAX_DETAILS, Item, opened, problem
 from serving.order_store import OrderStore
-from serving.schemas import MAX_CUSTOMERS, NOT_ISO, Customer, CustomerQuery, PredictRequest
+from serving.schemas import MAX_CUSTOMERS, NOT_ISO, Customer, CustomerQuery, Order, PredictRequest
 from serving.scorer import Question, score
 
 Record: TypeAlias = dict[str, Any]
+_REQUIRED: Final = frozenset(REQUIRED)
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def _opened(bundle: Bundle, body: bytes, alike: Groups) -> Record | ClvError:
     for item, record in zip(items, records_of, strict=True):
         if item.value is None:
             continue
-        keys = _optional_keys(frozenset(map(tuple, item.value.orders)))
+        keys = _optional_keys(item.value.orders)
         currencies = [order.get(CURRENCY) for order in item.value.orders] if CURRENCY in keys else []
         if mixed := _mixed_currencies(currencies, bundle.provenance.currency):
             record["error"] = problem("currency_mismatch", mixed)
@@ -107,10 +107,11 @@ def _opened(bundle: Bundle, body: bytes, alike: Groups) -> Record | ClvError:
     return {"customers": records_of}
 
 
-@lru_cache(maxsize=1024)
-def _optional_keys(shapes: frozenset[tuple[str, ...]]) -> frozenset[str]:
-    """Optional keys that any order of a customer sent: what is absent in all of them is not 0, but not known."""
-    return frozenset().union(*shapes) - set(REQUIRED)
+def _optional_keys(orders: Sequence[Order]) -> frozenset[str]:
+    """Optional keys that any of a customer's orders sent: what is absent in all of them is not 0, but not known."""
+    first = orders[0].keys() if orders else set()
+    alike = all(order.keys() == first for order in orders)
+    return (frozenset(first) if alike else frozenset().union(*orders)) - _REQUIRED
 
 
 def _fill(

@@ -40,6 +40,7 @@ NEXT_ORDER: Final = (
     "expected_date_of_next_order_window_end",
 )
 BOUNDS: Final = ("predicted_clv_lower", "predicted_clv_upper")
+_RFM: Final = np.array([str(code) for code in range(556)], dtype=object)
 NO_ORDERS, ONE_ORDER, ONE_DAY, NOTHING_EXPECTED = "no_orders", "one_order", "one_purchase_day", "no_expected_orders"
 _REASONS: Final = {"predicted_average_order_value": NOTHING_EXPECTED, "p_alive": ONE_DAY}
 
@@ -191,14 +192,16 @@ def score(
         else model.prior.predictions(model.horizons, 0)
     )
     everyone = _with_prior(bundle, answers, known, acquired)
+    taken = question.terms.apply(everyone)
+    predictions = _chosen(taken, question.horizons)
     return Answers(
         log=log,
         as_of=as_of,
         known=known,
         facts=facts,
         place=_place(model, matrix, everyone, known, past),
-        predictions=_chosen(question.terms.apply(everyone), question.horizons),
-        net=_chosen(everyone, question.horizons),
+        predictions=predictions,
+        net=predictions if taken is everyone else _chosen(everyone, question.horizons),
         reasons=_reasons_of(model, matrix, answers, question) if question.explained and len(matrix.customers) else (),
         question=question,
         after_as_of=(np.diff(log.starts) - np.diff(past.starts)).astype(np.float64),
@@ -221,7 +224,7 @@ def _place(model: ClvModel, matrix: FeatureMatrix, answers: Predictions, known: 
     statuses = np.full(len(known), lifecycle.PROSPECT, dtype=object)
     statuses[known] = lifecycle.status(matrix, model.standing.usual_gap_days)
     rfm = np.full(len(known), None, dtype=object)
-    rfm[known] = ["".join(map(str, row)) for row in rfm_scores(matrix, model.standing.edges).tolist()]
+    rfm[known] = _RFM[rfm_scores(matrix, model.standing.edges) @ (100, 10, 1)]
     events = Events(past)
     last_at = events.max(np.where(events.amount > 0.0, events.at, -np.inf))
     columns: dict[str, AnyArray] = {name: matrix.column(name) for name in FEATURES}

@@ -17,6 +17,7 @@ import numpy as np
 from features.arrays import AnyArray, BoolArray
 from features.instants import DAY_US, from_us, to_us
 from model.standing import Standing
+from serving.patterns import names_of
 
 VERSION: Final = 1
 Rule: TypeAlias = Mapping[str, Any]
@@ -68,8 +69,7 @@ def segments(columns: Mapping[str, AnyArray], as_of: int, standing: Standing) ->
     as_of
         Instant in µs UTC, from which calendar months are counted back.
     """
-    holds = {name: _holds(rule, columns, as_of, standing) for name, rule in SEGMENTS.items()}
-    return [[name for name, yes in zip(holds, row, strict=True) if yes] for row in zip(*holds.values(), strict=True)]
+    return names_of({name: _holds(rule, columns, as_of, standing) for name, rule in SEGMENTS.items()})
 
 
 def _holds(rule: Rule, columns: Mapping[str, AnyArray], as_of: int, standing: Standing) -> BoolArray:
@@ -80,7 +80,7 @@ def _holds(rule: Rule, columns: Mapping[str, AnyArray], as_of: int, standing: St
     if "not" in rule:
         return ~_holds(rule["not"], columns, as_of, standing) & _known(rule["not"], columns)
     column, value = columns[rule["field"]], _value(rule["value"], as_of, standing)
-    return np.asarray(_OPERATORS[rule["op"]](column, value)) & _known(rule, columns)
+    return np.asarray(_OPERATORS[rule["op"]](column, value))  # false where the field is null
 
 
 def _known(rule: Rule, columns: Mapping[str, AnyArray]) -> BoolArray:

@@ -18,7 +18,7 @@ import psutil
 from bentoml._internal.configuration.containers import BentoMLContainer
 
 from serving.events import log_to_stderr
-from serving.front import App, Front
+from serving.front import App, Front, Threads
 from serving.served import Served
 from serving.settings import from_environment
 
@@ -60,12 +60,12 @@ class FrontedService(bentoml.Service[Any]):  # type: ignore[misc]  # bentoml's S
     def to_asgi(self, is_main: bool = True) -> App:
         """Put the front before BentoML's application."""
         inner = super().to_asgi(is_main=is_main)
-        executor = ThreadPoolExecutor(max_workers=2, thread_name_prefix="clv-score")
+        threads = Threads(ThreadPoolExecutor(1, "clv-scoring"), ThreadPoolExecutor(4, "clv-store"))
         return Front(
             inner,
             lambda: bentoml.get_current_service().served,
             _settings(),
-            executor,
+            threads,
             exposed=_exposed(),
         )
 

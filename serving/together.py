@@ -27,7 +27,7 @@ class Together(Generic[Q, A]):
         """The answer, or the exception that stands for it."""
         loop = asyncio.get_running_loop()
         if not self._waiting:
-            loop.call_soon(self._take)
+            loop.call_soon(loop.call_soon, self._take)  # one more turn: who is just being read comes along
         future: asyncio.Future[A] = loop.create_future()
         self._waiting.append((question, future))
         return future
