@@ -109,9 +109,7 @@ def _opened(bundle: Bundle, body: bytes, alike: Groups) -> Record | ClvError:
 
 def _optional_keys(orders: Sequence[Order]) -> frozenset[str]:
     """Optional keys that any of a customer's orders sent: what is absent in all of them is not 0, but not known."""
-    first = orders[0].keys() if orders else set()
-    alike = all(order.keys() == first for order in orders)
-    return (frozenset(first) if alike else frozenset().union(*orders)) - _REQUIRED
+    return frozenset().union(*orders) - _REQUIRED
 
 
 def _fill(
