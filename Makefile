@@ -19,7 +19,7 @@ demo: setup
 	@ONCE=$(ONCE) $(BIN)/python -m commands.demo
 
 test: setup check
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 check: setup lint types imports
 

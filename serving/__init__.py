@@ -2,10 +2,13 @@
 
 In the order the data flows:
 
-- `store`: the only reader of MLflow; a version's bundle in a local folder;
-- `scorer`: orders + bundle → answers, the one scorer; `lifecycle`, `segments`: rules over a customer's facts;
+- `store`: the only reader of MLflow; `follower`, `pointer`: which bundle is to be served; `served`: what a worker has;
+- `order_store`, `migrations`, `intake`: orders that are posted, and kept; `store_log`: the store as an order log;
+- `scorer`: orders + bundle → answers, the one scorer; `lifecycle`, `segments`, `patterns`: rules over the facts;
 - `answer`: answers → the fields that are given, the one assembler;
-- `schemas`, `requests`: what the service takes and gives; bytes → answers;
-- `front`, `observing`, `openapi`, `page`: our HTTP routes; `service`: BentoML around them;
-- `batch`: the whole base to a file or a table; `settings`: what an operator may set.
+- `schemas`, `envelope`, `requests`: what the service takes and gives; bytes, or stored orders → answers;
+- `routes`, `api`, `together`: the paths and their handlers; `front`: HTTP around them, with keys, limits and errors;
+  `service`: BentoML around that; `observing`, `events`, `tracing`, `openapi`, `page`: what operators and readers see;
+- `batch`, `score_store`: the whole base to a file, a table or the store, and pages of it;
+- `client`: the typed client; `settings`: what an operator may set.
 """

@@ -17,12 +17,20 @@ import click
 import psutil
 from bentoml._internal.configuration.containers import BentoMLContainer
 
+from features.errors import UsageError
 from serving.events import log_to_stderr
 from serving.front import App, Front, Threads
 from serving.served import Served
-from serving.settings import from_environment
+from serving.settings import ServiceSettings, from_environment
 
-_settings = cache(from_environment)
+
+@cache
+def _settings() -> ServiceSettings:
+    """Settings of this process; what is wrong with them ends it with a sentence, whoever imports this."""
+    try:
+        return from_environment()
+    except UsageError as error:
+        raise SystemExit(f"Error: {error}") from None
 
 
 @cache

@@ -382,6 +382,20 @@ def test_no_bind_beyond_loopback_without_a_key(start: Start, bundle_folder: Path
     assert "without an API key" in done.stdout + done.stderr
 
 
+def test_wrong_settings_are_said_plainly_by_a_plain_bentoml_serve(bundle_folder: Path) -> None:
+    wrong = {"CLV_API_KEYS_SHA256": f"{'0' * 64}=predict+everything", "CLV_BUNDLE": str(bundle_folder)}
+    done = subprocess.run(
+        [sys.executable, "-m", "bentoml", "serve", "serving.service:ClvService", "--port", str(free_port())],
+        env={**os.environ, **wrong, "PYTHONSAFEPATH": "1"},
+        capture_output=True,
+        text=True,
+        timeout=90,
+    )
+    assert done.returncode == 1
+    assert "unknown scopes everything; known: predict, read, write" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_a_port_in_use_is_said_plainly(start: Start, server: Server, bundle_folder: Path) -> None:
     second = subprocess.run(
         [
