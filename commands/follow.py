@@ -23,11 +23,16 @@ def follow(
     A champion that cannot be loaded is refused: the file keeps the one before, and says why.
     """
     from commands.settings import home
+    from serving.events import event, log_to_stderr
     from serving.follower import Follower
     from serving.store import ModelStore
 
+    log_to_stderr()
     place = home()
     follower = Follower(ModelStore(place.registry_uri, place.bundles), name, pointer)
     while parent is None or os.getppid() == parent:
-        follower.look()
+        try:
+            follower.look()
+        except Exception as error:  # whatever it was, the next look may succeed
+            event("look_failed", "error", kind=type(error).__name__)
         time.sleep(every)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import wraps
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -99,13 +99,13 @@ class OrderSource:
         from commands.console import say
         from features.reading import read_orders
 
-        raw = None
+        raw, options = None, self.options
         if self.path == STORE:
             from commands.settings import order_store
             from serving.store_log import raw_orders
 
-            raw = raw_orders(order_store())
-        intake = read_orders(self.path, self.options, now=now_us(), on_rejected=self._write_rejected, raw=raw)
+            raw, options = raw_orders(order_store()), replace(options, drop_repeated_lines=False)  # as by customer
+        intake = read_orders(self.path, options, now=now_us(), on_rejected=self._write_rejected, raw=raw)
         say(intake.summary())
         return intake
 

@@ -55,20 +55,20 @@ def serve(
     say(f"Serving {loaded.name} version {loaded.version} on http://{host}:{port} (Ctrl-C stops)")
     served = bundle.resolve()
     if follows:
-        served = _followed(place, name, port, served)
+        served = _followed(place, name, served)
     _become_bentoml(host, port, workers, served, place.folder.resolve())
 
 
-def _followed(place: Home, name: str, port: int, bundle: Path) -> Path:
+def _followed(place: Home, name: str, bundle: Path) -> Path:
     """Start the process that follows the champion; it ends with this one. The file that it writes."""
     from serving.pointer import Pointer, write_pointer
 
-    pointer = place.run.resolve() / f"served-{port}.json"
+    pointer = place.run.resolve() / f"served-{os.getpid()}.json"
     write_pointer(pointer, Pointer(str(bundle)))
-    clv = str(Path(sys.executable).with_name("clv"))
     environment = {**os.environ, "CLV_HOME": str(place.folder.resolve()), "PYTHONSAFEPATH": "1"}
     words = ["follow", str(pointer), "--name", name, "--parent", str(os.getpid())]
-    subprocess.Popen([clv, *words], env=environment, stdin=subprocess.DEVNULL)
+    run = "from commands.cli import main; main()"
+    subprocess.Popen([sys.executable, "-c", run, *words], env=environment, stdin=subprocess.DEVNULL)
     return pointer
 
 
@@ -86,6 +86,8 @@ def _require_free(host: str, port: int) -> None:
 
 def _become_bentoml(host: str, port: int, workers: int, bundle: Path, state: Path) -> None:
     """Replace this process, so that signals reach BentoML; its imports see only installed packages."""
+    from serving.settings import from_environment
+
     empty = state / "empty"
     empty.mkdir(exist_ok=True)
     words = [
@@ -101,6 +103,7 @@ def _become_bentoml(host: str, port: int, workers: int, bundle: Path, state: Pat
         "CLV_BUNDLE": str(bundle),
         "CLV_WORKERS": str(workers),
         "CLV_HOME": str(state),
+        "CLV_STORE": from_environment().store,
         "PYTHONSAFEPATH": "1",
         "BENTOML_DO_NOT_TRACK": "True",
         "BENTOML_HOME": os.environ.get("BENTOML_HOME", str(state / "bentoml")),

@@ -26,15 +26,16 @@ def engine_for(url: str, **how: Any) -> sa.Engine:
         sa.exc.ArgumentError,
         sa.exc.NoSuchModuleError,
         ModuleNotFoundError,
-    ) as error:
+        ValueError,  # its text may hold a part of the password
+    ):
         raise UsageError(
             f"{hidden(url)!r} is no usable SQLAlchemy URL. Examples: sqlite:///shop.db, postgresql://user@host/shop."
-        ) from error
+        ) from None
 
 
 def hidden(url: str) -> str:
     """Return the URL with its password hidden."""
     try:
         return sa.make_url(url).set(query={}).render_as_string(hide_password=True)
-    except sa.exc.ArgumentError:
+    except (sa.exc.ArgumentError, ValueError):
         return url.partition("://")[0] + "://…"

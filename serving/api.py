@@ -6,7 +6,8 @@ import hashlib
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, Protocol, TypeVar
+from functools import cache
+from typing import Any, Final, Protocol, TypeVar, get_args, get_origin
 
 import orjson
 from pydantic import BaseModel, ValidationError
@@ -20,7 +21,7 @@ from serving.openapi import document
 from serving.page import PAGE
 from serving.requests import answer, answer_stored, answer_together
 from serving.schemas import CustomerQuery, CustomersQuery
-from serving.score_store import page
+from serving.score_store import page as page_of_scores
 from serving.served import Served
 from serving.together import Together
 
@@ -89,7 +90,7 @@ class Api:
 
     async def reply(self, name: str, call: Call, in_thread: InThread) -> Reply:
         """Reply to a call: at once, together with the calls of the same moment, or from a thread where it may wait."""
-        if name == "predict" and len(call.body) <= _SMALL_BYTES:
+        if name == "predict" and len(call.body) <= _SMALL_BYTES and b'"explain"' not in call.body:
             return await self._together.ask(call.body)
         handler: Handler = getattr(self, name)
         return handler(call) if name in _AT_ONCE else await in_thread(handler, call, scores=name == "predict")
@@ -115,7 +116,7 @@ class Api:
 
     def customers(self, call: Call) -> Reply:
         """List customers of the last batch scores."""
-        body = orjson.dumps(page(self._served.needed_store(), _query(CustomersQuery, call.query)))
+        body = orjson.dumps(page_of_scores(self._served.needed_store(), _query(CustomersQuery, call.query)))
         return _tagged(call, body, body)
 
     def post_orders(self, call: Call) -> Reply:
@@ -166,9 +167,16 @@ class Api:
         return Reply(PAGE, content_type=b"text/html; charset=utf-8")
 
 
+@cache
+def _listed(kind: type[BaseModel]) -> frozenset[str]:
+    """Parameters that may be given several times."""
+    kinds = {name: get_args(field.annotation) for name, field in kind.model_fields.items()}
+    return frozenset(name for name, choices in kinds.items() if any(get_origin(one) is list for one in choices))
+
+
 def _query(kind: type[Q], query: Mapping[str, Sequence[str]]) -> Q:
     """Check a query string by its model. Raises RequestError."""
-    listed = {name for name, field in kind.model_fields.items() if "list" in str(field.annotation)}
+    listed = _listed(kind)
     repeated = [name for name, values in query.items() if len(values) > 1 and name not in listed]
     if repeated:
         raise RequestError("A parameter is given twice.", [{"at": repeated[0][:200], "rule": "may be given once"}])

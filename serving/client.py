@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 import httpx
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from features.errors import ClvError
 from serving.schemas import (
@@ -15,6 +15,7 @@ from serving.schemas import (
     CustomerPrediction,
     CustomerScores,
     CustomersPage,
+    ErrorAnswer,
     FailedCustomer,
     ModelInfo,
     Order,
@@ -115,4 +116,8 @@ class Client:
     def _checked(response: httpx.Response) -> httpx.Response:
         if response.is_success:
             return response
-        raise ServiceError(response.status_code, Problem.model_validate(response.json()["error"]))
+        try:
+            problem = ErrorAnswer.model_validate_json(response.content).error
+        except ValidationError:  # a proxy's page
+            problem = Problem(code="no_answer", message=f"HTTP {response.status_code} without a typed body", details=[])
+        raise ServiceError(response.status_code, problem)

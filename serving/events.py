@@ -13,7 +13,7 @@ _log = logging.getLogger("clv.serving")
 
 def event(name: str, level: Literal["info", "warning", "error"] = "info", **fields: Any) -> None:
     """Log an event with its fields; no field may hold a value that a customer or an order brought."""
-    line = {"at": datetime.now(UTC).isoformat(timespec="milliseconds"), "level": level, "event": name, **fields}
+    line = {"at": datetime.now(UTC).isoformat(timespec="milliseconds"), "level": level, "event": name} | fields
     getattr(_log, level)(orjson.dumps(line).decode())
 
 

@@ -18,6 +18,7 @@ class Follower:
     def __init__(self, models: ModelStore, name: str, path: Path) -> None:
         self._models, self._name, self._path = models, name, path
         self._seen: str | None = None
+        self._why: str | None = None
 
     def look(self) -> None:
         """Point at the champion; where it cannot be had or loaded, keep what is served and say why."""
@@ -36,10 +37,14 @@ class Follower:
         """Where to point; what is served already where the champion is the one that was looked at last."""
         version = self._models.champion(self._name)
         if version == self._seen:
-            return served
+            return served and replace(served, refused=self._why)
         folder = self._models.bundle_folder(self._name, version)
-        self._seen = version  # a damaged one is not fetched again and again
-        load_bundle(folder)
+        self._seen, self._why = version, None  # a damaged one is not fetched again and again
+        try:
+            load_bundle(folder)
+        except BundleError as error:
+            self._why = str(error)
+            raise
         return Pointer(str(folder.resolve()))
 
     def _served(self) -> Pointer | None:

@@ -23,7 +23,7 @@ from features.errors import ClvError
 from serving.api import Api, Call, Handler, Headers, Reply
 from serving.events import event
 from serving.observing import Observed
-from serving.routes import PASSED_ON, Route, routes_of
+from serving.routes import PASSED_ON, WRITE, Route, routes_of
 from serving.served import Served
 from serving.settings import ServiceSettings
 from serving.tracing import tracing
@@ -142,7 +142,7 @@ class Front:
         except Disconnected:
             raise
         except Exception as error:  # the last line of defence: a typed 500, logged without any value
-            event("fault", "error", kind=type(error).__name__, at=_place(error), request_id=request_id.decode())
+            event("fault", "error", kind=type(error).__name__, place=_place(error), request_id=request_id.decode())
             return Reply(_error("internal_error", "The service failed.", [], request_id), 500), "internal_error"
 
     async def _handled(
@@ -152,6 +152,8 @@ class Front:
             raise Refusal(503, "no_api_key", "Reachable beyond loopback without an API key: set CLV_API_KEYS_SHA256.")
         route = _allowed(scope["method"], scope["path"], routes)
         self._check_key(route, headers)
+        if route.method == "POST" and route.scope == WRITE:
+            _require_json(headers)
         body = b"" if route.method != "POST" else await self._body(headers, receive)
         query = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
         call = Call(path_id, query, body, headers.get(b"if-none-match", b""), time.time_ns() // 1000)
@@ -162,13 +164,16 @@ class Front:
     async def _in_thread(self, handler: Handler, call: Call, *, scores: bool) -> Reply:
         """Run a handler beside the others; refuse where too many wait already."""
         executor = self._threads.scoring if scores else self._threads.store
+        loop = asyncio.get_running_loop()
         if self._waiting >= self._settings.max_waiting:
             raise Refusal(429, "too_many_requests", "Too many calls wait: try again later.", ((b"retry-after", b"1"),))
         self._waiting += 1
-        try:
-            return await asyncio.get_running_loop().run_in_executor(executor, handler, call)
-        finally:
-            self._waiting -= 1
+        work = executor.submit(handler, call)
+        work.add_done_callback(lambda _: loop.call_soon_threadsafe(self._done))  # also when nobody waits any more
+        return await asyncio.wrap_future(work)
+
+    def _done(self) -> None:
+        self._waiting -= 1
 
     def _check_key(self, route: Route, headers: dict[bytes, bytes]) -> None:
         if route.scope is None or not self._settings.api_keys:
@@ -208,6 +213,12 @@ def _allowed(method: str, path: str, routes: list[Route]) -> Route:
             return route
     allowed = ", ".join(route.method for route in routes) or "GET"
     raise Refusal(405, "method_not_allowed", f"Use {allowed}.", ((b"allow", allowed.encode()),))
+
+
+def _require_json(headers: dict[bytes, bytes]) -> None:
+    """Refuse what a page of another site could send from a browser without asking. Raises Refusal."""
+    if headers.get(b"content-type", b"").partition(b";")[0].strip().lower() != b"application/json":
+        raise Refusal(415, "not_announced_as_json", "Send content-type: application/json.")
 
 
 async def _send(send: Send, reply: Reply, request_id: bytes, method: str) -> None:

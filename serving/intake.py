@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from features.columns import CUSTOMER_ID, LINE_ITEM_COLUMNS, ORDER_ID, ORDERED_AT, Rule
 from features.instants import DAY_US, NO_INSTANT, instants_of
 from serving.envelope import Item, opened, problem
-from serving.order_store import OrderStore
+from serving.order_store import OrderStore, parts_of
 from serving.schemas import MAX_ORDERS, NOT_ISO, OrdersRequest, PostedOrder
+
+Row: TypeAlias = dict[str, Any]
 
 
 def take(store: OrderStore, body: bytes, now: int) -> dict[str, Any]:
@@ -28,16 +30,15 @@ def take(store: OrderStore, body: bytes, now: int) -> dict[str, Any]:
         The store does not answer; nothing was stored.
     """
     _, items = opened(body, OrdersRequest, "orders", PostedOrder, MAX_ORDERS)
-    instants = instants_of([item.value["ordered_at"] if item.value is not None else "" for item in items]).tolist()
-    refused = _refused(items, instants, now)
-    usable = [
-        (item.value, instants[place])
-        for place, item in enumerate(items)
-        if place not in refused and item.value is not None
+    instants = instants_of([item.value[ORDERED_AT] if item.value is not None else "" for item in items]).tolist()
+    rows = [
+        {**({} if item.value is None else item.value), ORDERED_AT: at} for item, at in zip(items, instants, strict=True)
     ]
-    store.upsert([{**order, ORDERED_AT: instant} for order, instant in usable])
+    refused = _refused(items, rows, now)
+    usable = [row for place, row in enumerate(rows) if place not in refused]
+    store.upsert(usable)
     return {
-        "stored_orders": len({order[ORDER_ID] for order, _ in usable}),
+        "stored_orders": len({row[ORDER_ID] for row in usable}),
         "refused": [
             {"index": place, "order_id": items[place].named(ORDER_ID), "error": error}
             for place, error in sorted(refused.items())
@@ -45,9 +46,9 @@ def take(store: OrderStore, body: bytes, now: int) -> dict[str, Any]:
     }
 
 
-def _refused(items: Sequence[Item[PostedOrder]], instants: Sequence[int], now: int) -> dict[int, dict[str, Any]]:
+def _refused(items: Sequence[Item[PostedOrder]], rows: Sequence[Row], now: int) -> dict[int, dict[str, Any]]:
     """Problem of each row that is not stored, by its place; half an order is never stored."""
-    problems = (_problem(item, instant, now) for item, instant in zip(items, instants, strict=True))
+    problems = (_problem(item, row[ORDERED_AT], now) for item, row in zip(items, rows, strict=True))
     refused = {place: error for place, error in enumerate(problems) if error is not None}
     groups: dict[str | None, list[int]] = {}
     for place, item in enumerate(items):
@@ -57,7 +58,7 @@ def _refused(items: Sequence[Item[PostedOrder]], instants: Sequence[int], now: i
         sound = [place for place in places if place not in refused]
         if len(sound) < len(places):
             reason = problem("order_incomplete", "Another line of this order is unusable: send all of them again.")
-        elif conflict := _conflict([order for place in places if (order := items[place].value)]):
+        elif conflict := _conflict([rows[place] for place in places]):
             reason = problem("conflicting_order", conflict)
         else:
             continue
@@ -77,10 +78,11 @@ def _problem(item: Item[PostedOrder], instant: int, now: int) -> dict[str, Any] 
     return None
 
 
-def _conflict(lines: Sequence[PostedOrder]) -> str | None:
-    """Why rows of one order id cannot be the lines of one order."""
-    if len({line[CUSTOMER_ID] for line in lines}) > 1:
+def _conflict(rows: Sequence[Row]) -> str | None:
+    """Why rows of one order id cannot be the lines of one order and its refund."""
+    if len({row[CUSTOMER_ID] for row in rows}) > 1:
         return "The order id stands on rows of different customers: send one order of one customer."
-    if len(lines) > 1 and not all(line.keys() & set(LINE_ITEM_COLUMNS) for line in lines):
-        return "The order id stands on several rows without product_id or quantity: send one row per order."
+    for part in parts_of(rows).values():
+        if len(part) > 1 and not all(row.keys() & set(LINE_ITEM_COLUMNS) for row in part):
+            return "The order id stands on several rows without product_id or quantity: send one row per order."
     return None

@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from model.bundle import Bundle
 from serving.routes import ROUTES
 
-_STATUSES: Final = (200, 204, 304, 400, 401, 403, 404, 405, 409, 413, 422, 429, 500, 503, 504)
+_STATUSES: Final = (200, 204, 304, 400, 401, 403, 404, 405, 413, 415, 422, 429, 500, 503, 504)
 _OTHER: Final = "other"
 
 

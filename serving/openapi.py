@@ -32,6 +32,7 @@ ERRORS: Final = {
     403: "The API key may not do this.",
     404: "What was asked for is not there.",
     413: "The body or the number of items is above the limit.",
+    415: "The body is not announced as application/json.",
     422: "The request has an unusable field, or asks for a horizon that was not fitted.",
     429: "Too many calls wait.",
     503: "No model is loaded, the order store does not answer, or the service is stopping.",
@@ -64,14 +65,14 @@ class _About:
 _ABOUT: Final = {
     "predict": _About(
         "Predict what customers will be worth, from their raw orders.",
-        (400, 413, 422, 503, 504),
+        (400, 413, 422, 429, 503, 504),
         PredictResponse,
         (PredictRequest, EXAMPLE),
     ),
     "model": _About("Which model answers.", (503,), ModelInfo),
     "post_orders": _About(
         "Store orders, line items and refunds; posting them again changes nothing.",
-        (400, 413, 422, 429, 503, 504),
+        (400, 413, 415, 422, 429, 503, 504),
         OrdersAnswer,
         (OrdersRequest, ORDERS_EXAMPLE),
     ),

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+import alembic.util
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
@@ -27,6 +28,12 @@ SENDABLE: Final = (
 """Optional columns; the place of each is its bit in `sent.columns`, for ever."""
 _BUSY_SECONDS: Final = 30
 _LOCK: Final = 7_034_961
+_IMPATIENT: Final = {
+    "connect_timeout": 5,
+    "options": "-c statement_timeout=60000 -c lock_timeout=30000",
+    "tcp_user_timeout": 30_000,
+}
+"""Nothing that hangs may hold a thread for ever (libpq's names; seconds, and milliseconds)."""
 
 _tables = sa.MetaData()
 _key: Final[list[sa.Column[Any]]] = [
@@ -80,7 +87,7 @@ class OrderStore:
 
     def __init__(self, url: str) -> None:
         self.shown = hidden(url)
-        how: dict[str, Any] = {"connect_args": {"timeout": _BUSY_SECONDS}} if url.startswith("sqlite") else {}
+        how = {"connect_args": {"timeout": _BUSY_SECONDS} if url.startswith("sqlite") else _IMPATIENT}
         self._writing, self._reading = engine_for(url, **how), engine_for(url, isolation_level="AUTOCOMMIT", **how)
         self.url = url
         self._upsert = _upsert(self._writing.dialect.name, self.shown)
@@ -100,28 +107,37 @@ class OrderStore:
             The store cannot be reached or written.
         """
         store = cls(url)
-        if store._writing.dialect.name == "sqlite" and store._writing.url.database:
-            Path(store._writing.url.database).parent.mkdir(parents=True, exist_ok=True)
         try:
-            store.write(_migrate)
+            store._bring_up_to_date()
         except BaseException:
             store.close()
             raise
         return store
+
+    def _bring_up_to_date(self) -> None:
+        url = self._writing.url
+        try:
+            if url.get_backend_name() == "sqlite" and url.database:
+                Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+            self.write(_migrate)
+        except OSError as error:
+            raise StoreError(f"The order store {self.shown!r} cannot be made: {error.strerror}.") from error
+        except alembic.util.CommandError as error:
+            raise StoreError(f"The order store {self.shown!r} was made by a newer version of this program.") from error
 
     def close(self) -> None:
         """Give all connections back."""
         self._writing.dispose()
         self._reading.dispose()
 
-    def write(self, work: Callable[[sa.Connection], T]) -> T:
-        """Do work in one transaction."""
+    def write(self, work: Callable[[sa.Connection], T], *, repeatable: bool = True) -> T:
+        """Do work in one transaction; once more where the connection was lost, if it may be done twice."""
 
         def transaction() -> T:
             with self._writing.begin() as connection:
                 return work(connection)
 
-        return self._answered(transaction)
+        return self._answered(transaction, again=repeatable)
 
     def read(self, work: Callable[[sa.Connection], T]) -> T:
         """Do reading work."""
@@ -130,25 +146,16 @@ class OrderStore:
             with self._reading.connect() as connection:
                 return work(connection)
 
-        return self._answered(reading)
+        return self._answered(reading, again=True)
 
-    def _answered(self, ask: Callable[[], T]) -> T:
-        """Ask; once more where only the connection was lost, since all writes may be repeated."""
-        try:
-            return ask()
-        except sa.exc.DBAPIError as error:
-            if not error.connection_invalidated:
-                raise self._unavailable(error) from error
-        except sa.exc.SQLAlchemyError as error:
-            raise self._unavailable(error) from error
+    def _answered(self, ask: Callable[[], T], *, again: bool) -> T:
         try:
             return ask()
         except sa.exc.SQLAlchemyError as error:
-            raise self._unavailable(error) from error
-
-    def _unavailable(self, error: sa.exc.SQLAlchemyError) -> StoreError:
-        cause = type(getattr(error, "orig", None) or error).__name__  # its text may hold values
-        return StoreError(f"The order store at {self.shown!r} does not answer ({cause}). Nothing was changed.")
+            if again and getattr(error, "connection_invalidated", False):
+                return self._answered(ask, again=False)
+            cause = type(getattr(error, "orig", None) or error).__name__  # its text may hold values
+            raise StoreError(f"The order store {self.shown!r} does not answer ({cause}): try again.") from error
 
     def upsert(self, orders: Sequence[dict[str, Any]]) -> None:
         """Store whole orders in one transaction: all lines of an order id replace those stored before.
@@ -156,18 +163,18 @@ class OrderStore:
         Parameters
         ----------
         orders
-            Lines, with all columns of the table but `refund` and `line`, which follow: lines of an order id that are
-            all negative are its refund, which the order's own lines do not replace, nor the other way round.
+            Lines, with all columns of the table but `refund` and `line`, which follow (`parts_of`): an order's own
+            lines do not replace its refund, nor the other way round.
         """
         groups: dict[str, list[dict[str, Any]]] = {}
         for order in orders:
             groups.setdefault(order[ORDER_ID], []).append(order)
         lines, counts, sent = [], [], 0
         for order_id, group in sorted(groups.items()):  # always in one order: two writers never wait for each other
-            refund = all(order["amount"] < 0.0 for order in group)
-            counts.append({"id": order_id, "is_refund": refund, "n_lines": len(group)})
-            lines += [_row(order, refund, line) for line, order in enumerate(group)]
             sent |= _bits(group)
+            for refund, part in parts_of(group).items():
+                counts.append({"id": order_id, "is_refund": refund, "n_lines": len(part)})
+                lines += [_row(order, refund, line) for line, order in enumerate(part)]
         if lines:
             self.write(lambda connection: self._upsert_lines(connection, lines, counts, sent))
 
@@ -181,10 +188,20 @@ class OrderStore:
 
     def delete(self, order_id: str) -> bool:
         """Delete an order and its refund; whether there was one."""
-        return self.write(lambda connection: connection.execute(_DELETE, {"id": order_id}).rowcount > 0)
+        if "\0" in order_id:  # no database stores it
+            return False
+        return self.write(
+            lambda connection: connection.execute(_DELETE, {"id": order_id}).rowcount > 0, repeatable=False
+        )
+
+    def check(self) -> None:
+        """Ask for nothing. Raises StoreError when the store does not answer."""
+        self.read(lambda connection: connection.execute(sa.select(1)).scalar_one())
 
     def of_customer(self, customer_id: str) -> StoredOrders | None:
         """Orders of a customer; None where nothing is stored."""
+        if "\0" in customer_id:
+            return None
         found = self.read(lambda connection: connection.execute(_OF_CUSTOMER, {"customer_id": customer_id}).all())
         if not found:
             return None
@@ -196,6 +213,21 @@ class OrderStore:
     def columns(self) -> list[str]:
         """Optional columns that any order ever sent."""
         return known_columns(self.read(lambda connection: connection.execute(sa.select(_SENT.c.columns)).scalar_one()))
+
+
+def parts_of(group: Sequence[dict[str, Any]]) -> dict[bool, list[dict[str, Any]]]:
+    """Rows of one order id in a call, as the order (False) and its refund (True).
+
+    As in a file: a negative row later than the order is a refund, one of the same moment a line of the order. Without
+    a positive row there is no order among them: with a negative one, all are the refund.
+    """
+    begun = min((row["ordered_at"] for row in group if row["amount"] > 0.0), default=None)
+    refunds = any(row["amount"] < 0.0 for row in group)
+    parts: dict[bool, list[dict[str, Any]]] = {}
+    for row in group:
+        refund = refunds if begun is None else row["amount"] < 0.0 and row["ordered_at"] > begun
+        parts.setdefault(refund, []).append(row)
+    return dict(sorted(parts.items()))
 
 
 def known_columns(sent: int) -> list[str]:

@@ -238,7 +238,7 @@ def _columns(
     texts = {name: optional[name] for name in TEXTS if name in optional}
     if ORDER_ID in texts:  # an order id is the customer's own: two customers of a call may share one
         pairs = zip(owners.tolist(), texts[ORDER_ID], strict=True)
-        texts[ORDER_ID] = [f"{owner} {text}" if text else None for owner, text in pairs]
+        texts[ORDER_ID] = [f"{owner} {text}" if text and text.strip() else None for owner, text in pairs]
     return TypedOrders(
         customer=Codes(owners, np.arange(n_customers).astype(object)),
         ordered_at=ordered_at,

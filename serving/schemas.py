@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal, Required
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from typing_extensions import TypedDict
 
 from features.columns import MAX_AMOUNT
@@ -17,6 +17,7 @@ from features.instants import to_us
 from model.spread import DEFAULT_LEVEL
 from model.terms import Terms
 from serving.scorer import Question
+from serving.segments import SEGMENTS
 
 MAX_CUSTOMERS = 10_000
 MAX_ORDERS = 10_000
@@ -153,6 +154,13 @@ class CustomerQuery(Asked):
     ] = "error"
 
 
+def _known_segment(name: str) -> str:
+    if name not in SEGMENTS:
+        raise ValueError(f"is no segment; known: {', '.join(SEGMENTS)}")
+    return name
+
+
+Segment = Annotated[str, AfterValidator(_known_segment), WithJsonSchema({"type": "string", "enum": list(SEGMENTS)})]
 Sort = Literal[
     "-predicted_clv", "predicted_clv", "-churn_probability", "churn_probability", "-historic_clv", "historic_clv"
 ]  # fmt: skip
@@ -163,11 +171,12 @@ class CustomersQuery(Strict):
 
     model_config = ConfigDict(strict=False)
 
-    segment: Annotated[str | None, Field(description="Only customers in this segment.", max_length=200)] = None
+    segment: Annotated[Segment | None, Field(description="Only customers in this segment.")] = None
     lifecycle_status: Annotated[Lifecycle | None, Field(description="Only customers of this status.")] = None
     value_tier: Annotated[Tier | None, Field(description="Only customers of this tier.")] = None
     horizon_days: Annotated[
-        int | None, Field(description="Horizon to list and to sort by; the model's primary one if absent.", ge=1)
+        int | None,
+        Field(description="Horizon to list and to sort by; the model's primary one if absent.", ge=1, le=36_500),
     ] = None
     sort: Annotated[Sort, Field(description="Field to sort by; a minus sorts from the highest down.")] = (
         "-predicted_clv"

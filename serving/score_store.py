@@ -6,9 +6,9 @@ import base64
 import binascii
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -32,7 +32,7 @@ _RUNS: Final = sa.Table(
     sa.Column("primary_horizon_days", sa.Integer),
     sa.Column("whole", sa.Boolean),
 )
-_INSERTED_AT_ONCE: Final = 2_000
+_DELETED_AT_ONCE: Final = 2_000
 
 
 class NoScores(ClvError):
@@ -61,12 +61,10 @@ class ScoreRun:
         insert = sa.insert(_RUNS).values(values).returning(_RUNS.c.run)
         return cls(store, store.write(lambda connection: connection.execute(insert).scalar_one()))
 
-    def write(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Append rows, in short transactions: orders can be posted meanwhile."""
-        pending = [{**row, "run": self.run} for row in rows]
-        for low in range(0, len(pending), _INSERTED_AT_ONCE):
-            some = pending[low : low + _INSERTED_AT_ONCE]
-            self.store.write(partial(_insert, some))
+    def write(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Append rows, in a short transaction: orders can be posted meanwhile."""
+        numbered = [{**row, "run": self.run} for row in rows]
+        self.store.write(lambda connection: connection.execute(sa.insert(_SCORES), numbered), repeatable=False)
 
     def finish(self) -> None:
         """Make the batch the one that is read; the one before stays for readers on their way through its pages.
@@ -76,30 +74,28 @@ class ScoreRun:
         OutputError
             A later batch finished first.
         """
-        if not self.store.write(self._finish):
+        whole = sa.update(_RUNS).where(_RUNS.c.run == self.run).values(whole=True)
+        if not self.store.write(lambda connection: connection.execute(whole).rowcount):
             self.drop()
             raise OutputError("A later batch was finished meanwhile: its scores stand, these were dropped.")
-
-    def _finish(self, connection: sa.Connection) -> bool:
-        done = connection.execute(sa.update(_RUNS).where(_RUNS.c.run == self.run).values(whole=True)).rowcount
-        whole = sa.select(_RUNS.c.run).where(_RUNS.c.whole, _RUNS.c.run < self.run)
-        before = connection.execute(sa.select(sa.func.max(whole.subquery().c.run))).scalar()
-        kept = [self.run] if before is None else [self.run, before]
-        for table in (_SCORES, _RUNS):
-            connection.execute(sa.delete(table).where(table.c.run < self.run, table.c.run.not_in(kept)))
-        return done == 1
+        statement = sa.select(_RUNS.c.run, _RUNS.c.whole).where(_RUNS.c.run < self.run).order_by(_RUNS.c.run)
+        earlier = self.store.read(lambda connection: connection.execute(statement).all())
+        before = max((run for run, whole in earlier if whole), default=None)
+        for run in (run for run, _ in earlier if run != before):
+            _clear(self.store, run)
 
     def drop(self) -> None:
         """Take back what was written."""
-        self.store.write(self._drop)
-
-    def _drop(self, connection: sa.Connection) -> None:
-        for table in (_SCORES, _RUNS):
-            connection.execute(sa.delete(table).where(table.c.run == self.run))
+        _clear(self.store, self.run)
 
 
-def _insert(rows: list[dict[str, Any]], connection: sa.Connection) -> None:
-    connection.execute(sa.insert(_SCORES), rows)
+def _clear(store: OrderStore, run: int) -> None:
+    """Delete a run, the number first: nobody reads what is then deleted in many short transactions."""
+    store.write(lambda connection: connection.execute(sa.delete(_RUNS).where(_RUNS.c.run == run)))
+    some = sa.select(_SCORES.c.customer_id).where(_SCORES.c.run == run).limit(_DELETED_AT_ONCE)
+    delete = sa.delete(_SCORES).where(_SCORES.c.run == run, _SCORES.c.customer_id.in_(some))
+    while store.write(lambda connection: connection.execute(delete).rowcount):
+        pass
 
 
 def page(store: OrderStore, query: CustomersQuery) -> dict[str, Any]:
@@ -122,9 +118,11 @@ def page(store: OrderStore, query: CustomersQuery) -> dict[str, Any]:
     horizon = query.horizon_days or run.primary_horizon_days
     statement = _statement(query, run.run, horizon, after)
     rows = [row._asdict() for row in store.read(lambda connection: connection.execute(statement).all())]
+    shown, more = rows[: query.limit], len(rows) > query.limit
+    if not more:
+        _run(store, run.run)  # what looks like the last page may be of a batch that was being deleted
     if not rows and query.cursor is None:
         _require_horizon(store, run.run, horizon)
-    shown, more = rows[: query.limit], len(rows) > query.limit
     last = shown[-1] if more else None
     return {
         "scored_at": run.scored_at,
@@ -196,8 +194,11 @@ def _read_cursor(cursor: str, asked: str) -> tuple[int, float, str]:
     try:
         run, value, customer_id, of = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
         found = int(run), float(value), str(customer_id)
-    except (ValueError, TypeError, binascii.Error):
-        raise CursorUnknown("The cursor is not one that this service gave.") from None
+        sound = 0 < found[0] < 1 << 31 and math.isfinite(found[1]) and b"\0" not in found[2].encode()
+    except (ValueError, TypeError, OverflowError, RecursionError, binascii.Error):
+        sound = False
+    if not sound:
+        raise CursorUnknown("The cursor is not one that this service gave.")
     if of != asked:
         raise CursorUnknown("The cursor belongs to another question: send the same filters, horizon and sort.")
     return found

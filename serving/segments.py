@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from typing import Any, Final, TypeAlias
 
 import numpy as np
 
 from features.arrays import AnyArray, BoolArray
-from features.instants import DAY_US, from_us, to_us
+from features.instants import from_us
 from model.standing import Standing
 from serving.patterns import names_of
 
@@ -106,5 +107,5 @@ def months_before(as_of: int, months: int) -> int:
     place = moment.year * 12 + moment.month - 1 - months
     opens = moment.replace(year=place // 12, month=place % 12 + 1, day=1)
     following = moment.replace(year=(place + 1) // 12, month=(place + 1) % 12 + 1, day=1)
-    last_day = (to_us(following) - to_us(opens)) // DAY_US
-    return to_us(opens.replace(day=min(moment.day, last_day)))
+    last_day = (following - opens).days
+    return as_of - (moment - opens.replace(day=min(moment.day, last_day))) // timedelta(microseconds=1)

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import math
+from datetime import UTC, datetime
 from pathlib import Path
 
+import orjson
+
 from features.errors import BundleError, ClvError, StoreError
+from features.instants import to_us
 from model.bundle import Bundle, load_bundle
 from serving.events import event
 from serving.observing import ModelGauges
+from serving.openapi import EXAMPLE
 from serving.order_store import OrderStore
 from serving.pointer import read_pointer
+from serving.requests import answer
 
 _LOOK_SECONDS = 0.5
-_LOOKS_BETWEEN_STORE_TRIES = 20
+_LOOKS_BETWEEN_CHECKS = 20
 
 
 class Served:
@@ -36,6 +43,7 @@ class Served:
         self._source, self._store_url, self._gauges = source, store_url, ModelGauges()
         self._seen: tuple[int, ...] | None = None
         self._folder: str | None = None
+        self._told: str | None = None
         self.bundle: Bundle | None = None
         self.refused: str | None = None
         self.store: OrderStore | None = None
@@ -49,25 +57,43 @@ class Served:
         try:
             pointer = read_pointer(self._source)
             if pointer.bundle != self._folder:
-                self.bundle = load_bundle(Path(pointer.bundle))
-                self._folder = pointer.bundle
-                self._gauges.show(self.bundle)
-                gc.collect()
-                gc.freeze()  # nothing of a model is garbage: the collector need not look at it again
-                event("model_served", model=self.bundle.name, version=self.bundle.version)
+                self._take(pointer.bundle)
             self.refused = pointer.refused
         except BundleError as error:
             self.refused = str(error)
-        if self.refused is not None:
-            event("model_refused", "error", why=self.refused)
+        except Exception as error:  # a bundle that is whole, and yet cannot answer
+            self.refused = f"The model that is named cannot answer ({type(error).__name__}): train it again."
+        if self.refused != self._told:
+            self._told = self.refused
+            event("model_refused", "error" if self.refused else "info", why=self.refused)
+
+    def _take(self, folder: str) -> None:
+        bundle = load_bundle(Path(folder))
+        _try(bundle)
+        self._gauges.show(bundle)
+        self.bundle, self._folder = bundle, folder
+        gc.collect()
+        gc.freeze()  # nothing of a model is garbage: the collector need not look at it again
+        event("model_served", model=bundle.name, version=bundle.version)
 
     def reach_store(self) -> None:
         """Open the order store, or say why it cannot be."""
         try:
             self.store, self.store_problem = OrderStore.open(self._store_url), None
-        except (ClvError, OSError) as error:
+        except ClvError as error:
             self.store_problem = str(error)
             event("store_unavailable", "error", why=self.store_problem)
+
+    def check_store(self) -> None:
+        """Say whether the store answers; open it where it could not be before."""
+        if self.store is None:
+            self.reach_store()
+            return
+        try:
+            self.store.check()
+            self.store_problem = None
+        except ClvError as error:
+            self.store_problem = str(error)
 
     async def follow(self) -> None:
         """Look again and again, without holding up a request."""
@@ -75,10 +101,11 @@ class Served:
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
             looks += 1
-            if self._signature() != self._seen:
+            now_and_then = looks % _LOOKS_BETWEEN_CHECKS == 0
+            if self._signature() != self._seen or (self.refused and now_and_then):
                 await asyncio.to_thread(self.look)
-            if self.store is None and looks % _LOOKS_BETWEEN_STORE_TRIES == 0:
-                await asyncio.to_thread(self.reach_store)
+            if now_and_then:
+                await asyncio.to_thread(self.check_store)
 
     def _signature(self) -> tuple[int, ...] | None:
         """Changes with the file; a folder is looked at once."""
@@ -99,3 +126,10 @@ class Served:
         if self.store is None:
             raise StoreError(self.store_problem or "There is no order store.")
         return self.store
+
+
+def _try(bundle: Bundle) -> None:
+    """Answer for a made-up customer, so that a model which cannot is never served. Raises what it raises."""
+    (found,) = answer(bundle, orjson.dumps(EXAMPLE), to_us(datetime(2024, 3, 1, tzinfo=UTC)))["customers"]
+    if not all(math.isfinite(one["predicted_clv"]) for one in found["predictions"]):
+        raise ValueError("predicted_clv is not finite")

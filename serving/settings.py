@@ -73,14 +73,14 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> ServiceSett
     """
     names = {
         "bundle": "CLV_BUNDLE",
-        "store": "CLV_STORE",
         "max_body_bytes": "CLV_MAX_BODY_BYTES",
         "deadline_seconds": "CLV_DEADLINE_SECONDS",
         "max_waiting": "CLV_MAX_WAITING",
         "workers": "CLV_WORKERS",
     }
     given: dict[str, object] = {field: environment[name] for field, name in names.items() if environment.get(name)}
-    given.setdefault("store", default_store(Path(environment.get("CLV_HOME") or ".clv")))
+    home = Path(environment.get("CLV_HOME") or ".clv")
+    given["store"] = _absolute(environment.get("CLV_STORE") or f"sqlite:///{home / 'orders.db'}")
     given["api_keys"] = dict(map(_key, filter(str.strip, environment.get("CLV_API_KEYS_SHA256", "").split(","))))
     try:
         return ServiceSettings.model_validate(given)
@@ -89,12 +89,13 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> ServiceSett
         raise UsageError(f"The service's settings cannot be used: {wrong}.") from None
 
 
-def default_store(home: Path) -> str:
-    """URL of the order store in a state folder."""
-    return f"sqlite:///{home.resolve() / 'orders.db'}"
+def _absolute(url: str) -> str:
+    """The URL with a SQLite file by its whole path: the workers' folder is not the caller's."""
+    scheme, slashes, path = url.partition(":///")
+    return f"{scheme}:///{Path(path).resolve()}" if slashes and scheme.startswith("sqlite") and path else url
 
 
 def _key(text: str) -> tuple[str, frozenset[str]]:
     """`DIGEST` may do everything, `DIGEST=predict+read` what it names."""
-    digest, _, scopes = text.strip().partition("=")
-    return digest, frozenset(scopes.split("+")) if scopes else frozenset(SCOPES)
+    digest, named, scopes = text.strip().partition("=")
+    return digest, frozenset(scopes.split("+")) if named else frozenset(SCOPES)

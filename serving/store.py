@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from typing import Final
 import mlflow
 from mlflow.exceptions import MlflowException
 
+from features.engines import hidden
 from features.errors import BundleError, RegistryError, listed
 from model.bundle import REGISTERED, Bundle, load_bundle
 
@@ -71,7 +73,7 @@ class ModelStore:
         return load_bundle(self.bundle_folder(name, version))
 
     def _download(self, name: str, version: str, folder: Path) -> None:
-        beside = folder.with_name(f".{folder.name}.partial")
+        beside = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
         shutil.rmtree(beside, ignore_errors=True)
         beside.mkdir(parents=True)
         uri = f"models:/{name}/{version}"
@@ -90,9 +92,10 @@ def _reading(uri: str, version: str, name: str) -> Iterator[None]:
     try:
         yield
     except (MlflowException, OSError) as error:
-        cause = str(error).splitlines()[0] if str(error) else type(error).__name__
+        shown = hidden(uri)
+        cause = (str(error) or type(error).__name__).splitlines()[0].replace(uri, shown)
         raise RegistryError(
-            f"Version {version!r} of model {name!r} cannot be read from the registry at {uri!r}: {cause[:300]}."
+            f"Version {version!r} of model {name!r} cannot be read from the registry at {shown!r}: {cause[:300]}."
         ) from error
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Final
 
 import pyarrow as pa
 import sqlalchemy as sa
@@ -14,6 +15,8 @@ from features.databases import read_database
 from features.validation import RawOrders
 from serving.order_store import ORDERS, OrderStore
 from serving.score_store import ScoreRun
+
+_INSERTED_AT_ONCE: Final = 2_000
 
 
 def raw_orders(store: OrderStore) -> RawOrders:
@@ -37,7 +40,8 @@ class _Rows:
     run: ScoreRun
 
     def write(self, table: pa.Table) -> None:
-        self.run.write(table.to_pylist())
+        for some in table.to_batches(max_chunksize=_INSERTED_AT_ONCE):
+            self.run.write(some.to_pylist())
 
 
 @contextmanager

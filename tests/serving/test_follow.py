@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from features.errors import RegistryError
 from features.options import ReadOptions
 from features.orders import OrderLog
 from features.validation import Intake, RawOrders, validate
@@ -26,6 +27,7 @@ from model.bundle import REGISTERED, load_bundle
 from serving.follower import Follower
 from serving.pointer import Pointer, read_pointer, write_pointer
 from serving.requests import answer
+from serving.served import Served
 from serving.store import CHAMPION, ModelStore
 from training.registry import Registry
 from training.train import Trained, train
@@ -127,6 +129,52 @@ def test_fifty_swaps_and_a_rollback_under_load_fail_no_request(
     wait_until(served, lambda found: found["model"]["version"] == "2")
     write_pointer(tmp_path / "pointer", Pointer(str(versions["1"])))
     wait_until(served, lambda found: found["model"]["version"] == "1")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("timezone", "Nowhere/At_all"),
+        ("trained_on", "yesterday"),
+        ("value_shares", {"30": "x", "90": "y"}),
+        ("features", []),
+    ],
+)
+def test_a_model_that_cannot_answer_is_refused(
+    versions: dict[str, Path], tmp_path: Path, field: str, value: object
+) -> None:
+    manifest = json.loads((versions["2"] / "manifest.json").read_text())
+    place = manifest if field in manifest else manifest["provenance"]
+    place[field] = value
+    (versions["2"] / "manifest.json").write_text(json.dumps(manifest))
+    write_pointer(tmp_path / "pointer", Pointer(str(versions["1"])))
+    served = Served(tmp_path / "pointer", f"sqlite:///{tmp_path / 'orders.db'}")
+    write_pointer(tmp_path / "pointer", Pointer(str(versions["2"])))
+    served.look()
+    assert served.bundle is not None
+    assert served.bundle.version == "1"
+    assert served.refused
+
+
+def test_a_short_outage_of_the_registry_is_forgotten(tmp_path: Path, versions: dict[str, Path]) -> None:
+    class Down(ModelStore):
+        down = False
+
+        def champion(self, name: str) -> str:
+            if self.down:
+                raise RegistryError("the registry is down")
+            return "1"
+
+        def bundle_folder(self, name: str, version: str | None = None) -> Path:
+            return versions["1"]
+
+    models = Down("sqlite://", tmp_path)
+    follower, refused = Follower(models, "clv", tmp_path / "pointer"), []
+    for down in (False, True, False):
+        Down.down = down
+        follower.look()
+        refused.append(read_pointer(tmp_path / "pointer").refused)
+    assert refused == [None, "the registry is down", None]
 
 
 def test_a_broken_model_is_refused_while_the_old_one_serves(

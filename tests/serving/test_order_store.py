@@ -107,6 +107,33 @@ def test_a_refund_under_its_orders_id_stays_beside_it(store: OrderStore) -> None
     assert store.of_customer("anna") is None
 
 
+@pytest.mark.parametrize(
+    ("then", "left"),
+    [
+        ([order("1", amount=-4.0, product_id="a"), order("1", amount=0.0, product_id="b")], [-4.0, 0.0, 10.0]),
+        ([order("1"), order("1", amount=-4.0, ordered_at="2024-01-09")], [-4.0, 10.0]),
+        ([order("1", product_id="a"), order("1", amount=-1.0, product_id="discount")], [-4.0, -1.0, 10.0]),
+    ],
+    ids=["a refund with a line of nothing", "both sent again", "an order with a line of discount"],
+)
+def test_an_order_and_its_refund_are_told_apart(store: OrderStore, then: list[Any], left: list[float]) -> None:
+    post(store, order("1"))
+    post(store, order("1", amount=-4.0, ordered_at="2024-01-09"))
+    assert post(store, *then)["refused"] == []
+    assert amounts(store) == {"1": left}
+
+
+def test_a_store_of_a_newer_version_is_left_alone(store: OrderStore, url: str) -> None:
+    store.write(lambda connection: connection.execute(sa.text("update alembic_version set version_num = '9999'")))
+    with pytest.raises(StoreError, match="newer version"):
+        OrderStore.open(url)
+
+
+def test_an_id_that_no_database_holds_is_unknown(store: OrderStore) -> None:
+    assert store.of_customer("a\0b") is None
+    assert not store.delete("a\0b")
+
+
 def test_a_column_that_any_order_sent_is_known_for_all(store: OrderStore) -> None:
     post(store, order("1"))
     assert store.columns() == []
@@ -175,7 +202,8 @@ def test_opening_again_keeps_what_is_there(store: OrderStore, url: str) -> None:
     [
         ("mysql+pymysql://host/db", UsageError, "no usable SQLAlchemy URL|cannot be an order store"),
         ("postgresql://user:secret@127.0.0.1:1/none", StoreError, "does not answer"),
-        ("sqlite:////proc/no/such/place.db", OSError, "No such file"),
+        ("postgresql://user:pa@secret:wörd@host:5432/db", UsageError, "no usable SQLAlchemy URL"),
+        ("sqlite:////proc/no/such/place.db", StoreError, "cannot be made: No such file"),
     ],
 )
 def test_a_store_that_cannot_be_had_is_said_plainly(wrong: str, error: type[Exception], says: str) -> None:

@@ -58,6 +58,11 @@ def test_horizons_are_answered_as_asked_and_agree_with_all_of_them(bundle: Bundl
         ask(bundle, customer(), horizon_days=[365])
 
 
+def test_any_moment_that_may_be_asked_for_is_answered(bundle: Bundle) -> None:
+    for as_of in ("1800-01-01", "2999-12-31"):
+        assert ask(bundle, customer(), as_of=as_of)[0]["predictions"]
+
+
 def test_one_order_has_nulls_with_reasons(bundle: Bundle) -> None:
     found = ask(bundle, customer(orders=ORDERS[:1]))[0]
     assert found["average_days_between_orders"] is None

@@ -244,6 +244,11 @@ def test_what_the_client_has_already_is_not_sent_again(server: Server) -> None:
     assert changed.json()["historic_clv"] == 6.0
 
 
+def test_orders_are_taken_only_as_json(server: Server) -> None:
+    response = server.client.post("/v1/orders", content=b'{"orders": []}', headers={"content-type": "text/plain"})
+    assert (response.status_code, problem(response)) == (415, "not_announced_as_json")
+
+
 def test_too_many_waiting_calls_are_refused_and_the_others_answered(start: Start, bundle_folder: Path) -> None:
     server = start("--bundle", str(bundle_folder), CLV_MAX_WAITING="2").wait("/readyz")
     orders = [{"ordered_at": "2023-01-01", "amount": 5.0}] * 20
