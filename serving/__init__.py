@@ -6,7 +6,7 @@ In the order the data flows:
 - `order_store`, `migrations`, `intake`: orders that are posted, and kept; `store_log`: the store as an order log;
 - `scorer`: orders + bundle → answers, the one scorer; `lifecycle`, `segments`, `patterns`: rules over the facts;
 - `answer`: answers → the fields that are given, the one assembler;
-- `schemas`, `envelope`, `requests`: what the service takes and gives; bytes, or stored orders → answers;
+- `questions`, `schemas`: what the service takes and gives; `envelope`, `requests`: bytes, or stored orders → answers;
 - `routes`, `api`, `together`: the paths and their handlers; `front`: HTTP around them, with keys, limits and errors;
   `service`: BentoML around that; `observing`, `events`, `tracing`, `openapi`, `page`: what operators and readers see;
 - `batch`, `score_store`: the whole base to a file, a table or the store, and pages of it;

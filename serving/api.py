@@ -19,8 +19,8 @@ from serving.intake import take
 from serving.observing import Observed
 from serving.openapi import document
 from serving.page import PAGE
+from serving.questions import CustomerQuery, CustomersQuery
 from serving.requests import answer, answer_stored, answer_together
-from serving.schemas import CustomerQuery, CustomersQuery
 from serving.score_store import page as page_of_scores
 from serving.served import Served
 from serving.together import Together

@@ -10,17 +10,15 @@ import httpx
 from pydantic import BaseModel, ValidationError
 
 from features.errors import ClvError
+from serving.questions import MAX_CUSTOMERS, Order, PostedOrder
 from serving.schemas import (
-    MAX_CUSTOMERS,
     CustomerPrediction,
     CustomerScores,
     CustomersPage,
     ErrorAnswer,
     FailedCustomer,
     ModelInfo,
-    Order,
     OrdersAnswer,
-    PostedOrder,
     PredictResponse,
     Problem,
     Readiness,

@@ -9,7 +9,7 @@ from features.columns import CUSTOMER_ID, LINE_ITEM_COLUMNS, ORDER_ID, ORDERED_A
 from features.instants import DAY_US, NO_INSTANT, instants_of
 from serving.envelope import Item, opened, problem
 from serving.order_store import OrderStore, parts_of
-from serving.schemas import MAX_ORDERS, NOT_ISO, OrdersRequest, PostedOrder
+from serving.questions import MAX_ORDERS, NOT_ISO, OrdersRequest, PostedOrder
 
 Row: TypeAlias = dict[str, Any]
 

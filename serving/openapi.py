@@ -10,18 +10,14 @@ from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 import features
+from serving.questions import MAX_ID, CustomerQuery, CustomersQuery, OrdersRequest, PredictRequest
 from serving.routes import ROUTES, Route
 from serving.schemas import (
-    MAX_ID,
     CustomerPrediction,
-    CustomerQuery,
     CustomersPage,
-    CustomersQuery,
     ErrorAnswer,
     ModelInfo,
     OrdersAnswer,
-    OrdersRequest,
-    PredictRequest,
     PredictResponse,
     Readiness,
 )

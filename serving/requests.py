@@ -20,7 +20,7 @@ from model.predictions import place_of
 from serving.answer import records
 from serving.envelope import MAX_DETAILS, Item, opened, problem
 from serving.order_store import OrderStore
-from serving.schemas import MAX_CUSTOMERS, NOT_ISO, Customer, CustomerQuery, Order, PredictRequest
+from serving.questions import MAX_CUSTOMERS, NOT_ISO, Customer, CustomerQuery, Order, PredictRequest
 from serving.scorer import Question, score
 
 Record: TypeAlias = dict[str, Any]

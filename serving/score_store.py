@@ -16,7 +16,8 @@ import sqlalchemy as sa
 from features.errors import ClvError, OutputError
 from serving.envelope import RequestError
 from serving.order_store import OrderStore
-from serving.schemas import CustomerScores, CustomersQuery, HorizonPrediction, ModelIdentity
+from serving.questions import CustomersQuery
+from serving.schemas import CustomerScores, HorizonPrediction, ModelIdentity
 
 _HORIZON: Final = tuple(name for name in HorizonPrediction.model_fields if name != "reasons")
 _MODEL: Final = tuple(ModelIdentity.model_fields)

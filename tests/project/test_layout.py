@@ -37,7 +37,7 @@ def test_locks_are_hashed_and_name_no_address(root: Path, use: str) -> None:
 
 def test_the_serving_lock_has_no_training_package(root: Path) -> None:
     lock = (root / "requirements" / "serve.lock").read_text()
-    for name in ("mlflow", "pandas", "scikit-learn", "pyarrow", "matplotlib", "sqlalchemy"):
+    for name in ("mlflow", "pandas", "scikit-learn", "pyarrow", "matplotlib"):
         assert not re.search(rf"^{name}(-skinny)?==", lock, re.MULTILINE), name
 
 

@@ -20,8 +20,8 @@ from features.instants import isoformat
 from features.orders import OrderLog
 from model.bundle import Bundle, load_bundle
 from serving.batch import SCHEMA, output, score_base
+from serving.questions import MAX_CUSTOMERS
 from serving.requests import answer
-from serving.schemas import MAX_CUSTOMERS
 from serving.scorer import Question
 
 SCORED_AT = "2026-01-01T00:00:00Z"

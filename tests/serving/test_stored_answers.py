@@ -23,8 +23,9 @@ from serving.batch import score_base
 from serving.envelope import RequestError
 from serving.intake import take
 from serving.order_store import OrderStore
+from serving.questions import MAX_CUSTOMERS, CustomerQuery, CustomersQuery
 from serving.requests import CurrencyMismatch, CustomerUnknown, answer, answer_stored
-from serving.schemas import MAX_CUSTOMERS, CustomerPrediction, CustomerQuery, CustomersPage, CustomersQuery
+from serving.schemas import CustomerPrediction, CustomersPage
 from serving.score_store import CursorUnknown, NoScores, page
 from serving.scorer import Question
 from serving.store_log import raw_orders, scores_into
