@@ -8,13 +8,14 @@ labels metrics with raw paths. See `docs/decisions/0003-asgi-front.md`.
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import time
 import uuid
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs
 
 import orjson
@@ -26,7 +27,9 @@ from serving.observing import Observed
 from serving.routes import PASSED_ON, WRITE, Route, routes_of
 from serving.served import Served
 from serving.settings import ServiceSettings
-from serving.tracing import tracing
+
+if TYPE_CHECKING:
+    from serving.tracing import Tracing
 
 Message = dict[str, Any]
 Receive = Callable[[], Awaitable[Any]]
@@ -36,6 +39,7 @@ App = Callable[[Any, Receive, Send], Awaitable[None]]
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _CLOSE: Final = ((b"connection", b"close"),)
 _SLOW_SECONDS: Final = 1.0
+_EXPORTERS: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 
 
 class Refusal(Exception):
@@ -72,7 +76,7 @@ class Front:
     ) -> None:
         self._inner, self._served, self._settings, self._threads = inner, served, settings, threads
         self._locked = exposed and not settings.api_keys
-        self._observed, self._tracing = Observed(), tracing()
+        self._observed, self._tracing = Observed(), _tracing()
         self._api: Api | None = None
         self._waiting = 0
 
@@ -201,6 +205,15 @@ class Front:
                 raise too_large
             more = message.get("more_body", False)
         return b"".join(chunks)
+
+
+def _tracing() -> Tracing | None:
+    """Tracing, where OpenTelemetry names an exporter; imported only then, since it costs a worker's start."""
+    if not any(os.environ.get(name) for name in _EXPORTERS):
+        return None
+    from serving.tracing import Tracing
+
+    return Tracing()
 
 
 def _allowed(method: str, path: str, routes: list[Route]) -> Route:

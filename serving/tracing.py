@@ -13,7 +13,6 @@ from opentelemetry.trace import SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 _PARENT = ("traceparent", "tracestate")
-_CONFIGURED = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 
 
 class Tracing:
@@ -38,8 +37,3 @@ class Tracing:
         if status >= 500:
             span.set_status(Status(StatusCode.ERROR))
         span.end()
-
-
-def tracing() -> Tracing | None:
-    """Tracing, where OpenTelemetry names an exporter."""
-    return Tracing() if any(os.environ.get(name) for name in _CONFIGURED) else None

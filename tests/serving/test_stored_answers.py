@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import sqlalchemy as sa
 from pydantic import ValidationError
 
 from features.errors import HorizonError, OutputError
@@ -19,13 +20,13 @@ from features.options import ReadOptions
 from features.orders import OrderLog
 from features.reading import read_orders
 from model.bundle import Bundle, load_bundle
-from serving.batch import score_base
+from serving.batch import SCHEMA, score_base
 from serving.envelope import RequestError
 from serving.intake import take
 from serving.order_store import OrderStore
 from serving.questions import MAX_CUSTOMERS, CustomerQuery, CustomersQuery
 from serving.requests import CurrencyMismatch, CustomerUnknown, answer, answer_stored
-from serving.schemas import CustomerPrediction, CustomersPage
+from serving.schemas import CustomerPrediction, CustomerScores, CustomersPage, HorizonPrediction, ModelIdentity
 from serving.score_store import CursorUnknown, NoScores, page
 from serving.scorer import Question
 from serving.store_log import raw_orders, scores_into
@@ -55,6 +56,14 @@ def score_into(store: OrderStore, bundle: Bundle, **question: Any) -> None:
     log = log_of(store)
     writing = scores_into(store, SCORED_AT, bundle.model.primary_horizon)
     score_base(bundle, log, log.complete_until, writing, Question(**question))
+
+
+def test_the_columns_of_a_score_are_the_same_wherever_they_are_named(store: OrderStore) -> None:
+    made = store.read(lambda connection: {column["name"] for column in sa.inspect(connection).get_columns("scores")})
+    assert made == {"run", *SCHEMA.names}
+    answered = {name for name in CustomerScores.model_fields if name not in ("predictions", "model")}
+    answered |= {name for name in HorizonPrediction.model_fields if name != "reasons"}
+    assert answered | {f"model_{name}" for name in ModelIdentity.model_fields} == set(SCHEMA.names)
 
 
 @pytest.mark.slow
