@@ -20,7 +20,8 @@ from commands.options import (
 )
 
 if TYPE_CHECKING:
-    from serving.batch import Writer
+    from model.bundle import Bundle
+    from serving.batch import BatchDone, Writer
 
 
 @reads_orders
@@ -49,7 +50,7 @@ def score(
     out_table: Annotated[str, typer.Option(help="Table, when --out is a database.")] = "clv_scores",
 ) -> None:
     """Score every customer with the champion model."""
-    from commands.console import counting, say
+    from commands.console import counting
     from commands.settings import home, order_store
     from features.errors import UsageError
     from features.instants import isoformat
@@ -86,11 +87,19 @@ def score(
             Question(tuple(horizon_days) if horizon_days else None, interval_level, terms=Terms(margin, discount_rate)),
             on_customers=advance,
         )
+    _tell(done, loaded, moment, interval_level)
+
+
+def _tell(done: BatchDone, bundle: Bundle, moment: int, interval_level: float) -> None:
+    """Say what was scored, with which model, and what it comes to."""
+    from commands.console import say
+    from features.instants import isoformat
+
     say(f"{done.n_customers:,} customers as of {isoformat(moment)}: {done.n_rows:,} rows.")
-    say(f"model {loaded.name} version {loaded.version}, trained on {loaded.provenance.trained_on}")
+    say(f"model {bundle.name} version {bundle.version}, trained on {bundle.provenance.trained_on}")
     for total in done.totals:
         say(
-            f"predicted value within {total.horizon_days} days: {total.clv:,.2f} {loaded.provenance.currency} "
+            f"predicted value within {total.horizon_days} days: {total.clv:,.2f} {bundle.provenance.currency} "
             f"({interval_level:.0%} interval {total.lower:,.2f} to {total.upper:,.2f})"
         )
     if done.n_prior:
