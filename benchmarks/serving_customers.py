@@ -74,8 +74,21 @@ def as_objects(orders: Orders) -> dict[str, Any]:
     return {"customers": customers}
 
 
-OURS: dict[str, Callable[[Orders], dict[str, Any]]] = {"objects": as_objects}
-"""Kinds of body that our route takes: how each writes customers and orders. A second kind is one line here."""
+def as_columns(orders: Orders) -> dict[str, Any]:
+    """One object a customer, one list for each key of the orders."""
+    rows = zip(orders.ordered_at.tolist(), orders.amount.tolist(), orders.quantity.tolist(), strict=True)
+    customers = [
+        {
+            "customer_id": f"customer-{place}",
+            "orders": {"ordered_at": [isoformat(one) for one in at], "amount": amount, "quantity": quantity},
+        }
+        for place, (at, amount, quantity) in enumerate(rows)
+    ]
+    return {"customers": customers}
+
+
+OURS: dict[str, Callable[[Orders], dict[str, Any]]] = {"objects": as_objects, "columns": as_columns}
+"""Kinds of body that our route takes: how each writes customers and orders."""
 
 
 def our_body(orders: Orders, kind: str) -> bytes:

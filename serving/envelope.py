@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Generic, TypeVar
@@ -11,6 +11,7 @@ import orjson
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from features.errors import ClvError
+from serving.conforming import conform
 
 MAX_DETAILS = 5
 E = TypeVar("E", bound=BaseModel)
@@ -62,13 +63,17 @@ class Item(Generic[T]):
         return found if isinstance(found, str) else None
 
 
-def opened(body: bytes, envelope: type[E], field: str, kind: type[T], most: int) -> tuple[E, list[Item[T]]]:
-    """Validate a whole body at once; only when that fails, item by item.
+def opened(
+    body: bytes, envelope: type[E], field: str, kind_of: Callable[[Any], Any], most: int
+) -> tuple[E, list[Item[Any]]]:
+    """Validate a body: the envelope as a whole, its items all at once, and one by one where some are not sound.
 
     Parameters
     ----------
-    envelope, field, kind
-        Model of the body, its field that lists the items, and their model.
+    envelope, field
+        Model of the body, and its field that lists the items.
+    kind_of
+        Gives the TypedDict that an item is held against.
     most
         Items that a call may carry.
 
@@ -77,17 +82,6 @@ def opened(body: bytes, envelope: type[E], field: str, kind: type[T], most: int)
     RequestError
         Not JSON (400), of a wrong shape (422), or with too many items (413).
     """
-    try:
-        request = envelope.model_validate_json(body)
-        items = [Item(value) for value in getattr(request, field)]
-    except ValidationError:
-        request, items = _item_by_item(body, envelope, field, kind)
-    if len(items) > most:
-        raise TooManyItems(f"{len(items)} {field} in one call; at most {most}: send several calls.")
-    return request, items
-
-
-def _item_by_item(body: bytes, envelope: type[E], field: str, kind: type[T]) -> tuple[E, list[Item[T]]]:
     try:
         raw = orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -101,12 +95,23 @@ def _item_by_item(body: bytes, envelope: type[E], field: str, kind: type[T]) -> 
         raise RequestError("The request is nested too deeply.") from None
     except ValidationError as error:
         raise RequestError("The request has unusable fields.", details(error)) from None
-    return request, [_item(candidate, kind) for candidate in candidates]
+    if len(candidates) > most:
+        raise TooManyItems(f"{len(candidates)} {field} in one call; at most {most}: send several calls.")
+    return request, _items(candidates, [kind_of(candidate) for candidate in candidates])
 
 
-def _item(candidate: Any, kind: type[T]) -> Item[T]:
+def _items(candidates: Sequence[Any], kinds: Sequence[Any]) -> list[Item[Any]]:
+    by_kind: dict[Any, list[Any]] = {}
+    for candidate, kind in zip(candidates, kinds, strict=True):
+        by_kind.setdefault(kind, []).append(candidate)
+    sound = {kind for kind, of_kind in by_kind.items() if conform(of_kind, kind)}
+    pairs = zip(candidates, kinds, strict=True)
+    return [Item(candidate) if kind in sound else _item(candidate, kind) for candidate, kind in pairs]
+
+
+def _item(candidate: Any, kind: Any) -> Item[Any]:
     try:
-        return Item(_adapter(kind).validate_json(orjson.dumps(candidate)))  # type: ignore[arg-type]  # hashable
+        return Item(_adapter(kind).validate_json(orjson.dumps(candidate)))
     except (ValidationError, TypeError) as error:
         found = details(error) if isinstance(error, ValidationError) else [{"at": "", "rule": "nested too deeply"}]
         return Item(None, problem("invalid_item", "Some fields are unusable.", found), _as_object(candidate))

@@ -29,7 +29,7 @@ def take(store: OrderStore, body: bytes, now: int) -> dict[str, Any]:
     StoreError
         The store does not answer; nothing was stored.
     """
-    _, items = opened(body, OrdersRequest, "orders", PostedOrder, MAX_ORDERS)
+    _, items = opened(body, OrdersRequest, "orders", lambda _: PostedOrder, MAX_ORDERS)
     instants = instants_of([item.value[ORDERED_AT] if item.value is not None else "" for item in items]).tolist()
     rows = [
         {**({} if item.value is None else item.value), ORDERED_AT: at} for item, at in zip(items, instants, strict=True)

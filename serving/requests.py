@@ -2,42 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from features.arrays import CodeArray, FloatArray, IntArray
 from features.assemble import Assembled, assemble
-from features.columns import ACQUISITION_COLUMNS, CURRENCY, NUMBERS, ORDER_ID, REQUIRED, TEXTS, UNKNOWN_CURRENCY, Rule
+from features.columns import ACQUISITION_COLUMNS, CURRENCY, ORDERED_AT, Rule
 from features.errors import ClvError
 from features.instants import NO_INSTANT, instants_of
 from features.orders import OrderLog
-from features.typed import Codes, TypedOrders
+from features.typed import TypedOrders
 from model.bundle import Bundle
 from model.predictions import place_of
 from serving.answer import records
-from serving.envelope import MAX_DETAILS, Item, opened, problem
+from serving.envelope import MAX_DETAILS, opened, problem
+from serving.histories import column, keys_of, kind_of, mixed_currencies, typed, typed_columns, unusable
 from serving.order_store import OrderStore
-from serving.questions import MAX_CUSTOMERS, NOT_ISO, Customer, CustomerQuery, Order, PredictRequest
+from serving.questions import MAX_CUSTOMERS, NOT_ISO, CustomerQuery, PredictRequest
 from serving.scorer import Question, score
 
 Record: TypeAlias = dict[str, Any]
-_REQUIRED: Final = frozenset(REQUIRED)
 
 
 @dataclass(frozen=True)
 class _Open:
     """A customer who waits for the answer: the record that takes it, and whether older orders were left out."""
 
-    customer: Customer
+    customer: Record
     record: Record
     cut: bool
 
 
-Groups: TypeAlias = dict[tuple[Question, int | None, frozenset[str]], list[_Open]]
-"""Customers who are asked alike: the question, `as_of` where it was given, and the optional keys that they sent."""
+@dataclass(frozen=True)
+class _Alike:
+    """What customers who are scored together have in common: the question, and how they sent their orders.
+
+    Attributes
+    ----------
+    as_of
+        The moment asked for; None stands for the request's time.
+    keys
+        Optional keys of their orders, see `keys_of`.
+    columnar
+        Whether the orders came as columns.
+    """
+
+    question: Question
+    as_of: int | None
+    keys: frozenset[str]
+    columnar: bool
+
+
+Groups: TypeAlias = dict[_Alike, list[_Open]]
 
 
 class CustomerUnknown(ClvError):
@@ -80,66 +98,71 @@ def answer_together(bundle: Bundle, bodies: Sequence[bytes], now: int) -> list[R
     """
     alike: Groups = {}
     answers = [_opened(bundle, body, alike) for body in bodies]
-    for (question, as_of, keys), asked in alike.items():
-        _fill(bundle, question, now if as_of is None else as_of, now, keys, asked)
+    for common, asked in alike.items():
+        _fill(bundle, common, now, asked)
     return answers
 
 
 def _opened(bundle: Bundle, body: bytes, alike: Groups) -> Record | ClvError:
     """The answer of a request, its customers still open but for the unusable ones; they join those who ask alike."""
     try:
-        request, items = opened(body, PredictRequest, "customers", Customer, MAX_CUSTOMERS)
+        request, items = opened(body, PredictRequest, "customers", kind_of, MAX_CUSTOMERS)
         for days in request.horizon_days or ():
             place_of(days, bundle.model.horizons)
     except ClvError as error:
         return error
     question, cut = request.question(), request.history_complete_since is not None
-    records_of = [_failed(item) for item in items]
-    for item, record in zip(items, records_of, strict=True):
-        if item.value is None:
+    waiting: dict[tuple[frozenset[str], bool], list[_Open]] = {}
+    found: list[Record] = []
+    for item in items:
+        customer = item.value
+        if customer is None:
+            found.append({"customer_id": item.named("customer_id"), "error": item.problem})
             continue
-        keys = _optional_keys(item.value.orders)
-        currencies = [order.get(CURRENCY) for order in item.value.orders] if CURRENCY in keys else []
-        if mixed := _mixed_currencies(currencies, bundle.provenance.currency):
-            record["error"] = problem("currency_mismatch", mixed)
+        history = customer["orders"]
+        keys = keys_of(history)
+        record: Record = {}
+        found.append(record)
+        if wrong := unusable(history, keys, bundle.provenance.currency):
+            record.update(customer_id=customer["customer_id"], error=wrong)
         else:
-            alike.setdefault((question, request.as_of, keys), []).append(_Open(item.value, record, cut))
-    return {"customers": records_of}
+            waiting.setdefault((keys, isinstance(history, dict)), []).append(_Open(customer, record, cut))
+    for (keys, columnar), asked in waiting.items():
+        alike.setdefault(_Alike(question, request.as_of, keys, columnar), []).extend(asked)
+    return {"customers": found}
 
 
-def _optional_keys(orders: Sequence[Order]) -> frozenset[str]:
-    """Optional keys that any of a customer's orders sent: what is absent in all of them is not 0, but not known."""
-    return frozenset().union(*orders) - _REQUIRED
-
-
-def _fill(
-    bundle: Bundle, question: Question, as_of: int, now: int, keys: frozenset[str], asked: Sequence[_Open]
-) -> None:
-    """Score customers who sent the same keys; each answer, or error, is written into the record of its place."""
+def _fill(bundle: Bundle, common: _Alike, now: int, asked: Sequence[_Open]) -> None:
+    """Score customers who are asked alike; each answer, or error, is written into the record of its place."""
     customers = [one.customer for one in asked]
-    orders = typed(customers, keys)
+    orders = typed(customers, common.keys, common.columnar)
     if (orders.ordered_at == NO_INSTANT).any():
         undated = set(orders.customer.codes[orders.ordered_at == NO_INSTANT].tolist())
         for place in undated:
             asked[place].record.update(_undated(customers[place]))
         sound = [one for place, one in enumerate(asked) if place not in undated]
         if sound:
-            _fill(bundle, question, as_of, now, keys, sound)
+            _fill(bundle, common, now, sound)
         return
     acquired = [_acquired(customer) for customer in customers]
-    ids = [customer.customer_id for customer in customers]
-    for one, found in zip(asked, _score(bundle, orders, ids, as_of, now, question, acquired), strict=True):
-        one.record.clear()
+    ids = [customer["customer_id"] for customer in customers]
+    as_of = now if common.as_of is None else common.as_of
+    for one, found in zip(asked, _score(bundle, orders, ids, as_of, now, common.question, acquired), strict=True):
         one.record.update(found)
         if one.cut:
             one.record["flags"] = [*found["flags"], "history_cut"]
 
 
-def _undated(customer: Customer) -> Record:
-    instants = instants_of([order["ordered_at"] for order in customer.orders])
+def _undated(customer: Record) -> Record:
+    history = customer["orders"]
+    instants = instants_of(column(history, ORDERED_AT))
     places = np.flatnonzero(instants == NO_INSTANT)[:MAX_DETAILS].tolist()
-    found = [{"at": f"orders.{place}.ordered_at", "rule": NOT_ISO} for place in places]
-    return {"customer_id": customer.customer_id, "error": problem("invalid_item", "Some fields are unusable.", found)}
+    at = "orders.ordered_at.{}" if isinstance(history, dict) else "orders.{}.ordered_at"
+    found = [{"at": at.format(place), "rule": NOT_ISO} for place in places]
+    return {
+        "customer_id": customer["customer_id"],
+        "error": problem("invalid_item", "Some fields are unusable.", found),
+    }
 
 
 def answer_stored(bundle: Bundle, store: OrderStore, customer_id: str, query: CustomerQuery, now: int) -> Record:
@@ -159,9 +182,9 @@ def answer_stored(bundle: Bundle, store: OrderStore, customer_id: str, query: Cu
         )
     n_rows, optional = (0, {}) if stored is None else (len(stored.amount), stored.optional)
     expected = bundle.provenance.currency
-    if mixed := _mixed_currencies(optional.get(CURRENCY, ()), expected):
+    if mixed := mixed_currencies(optional.get(CURRENCY, ()), expected):
         raise CurrencyMismatch(mixed)
-    orders = _columns(
+    orders = typed_columns(
         np.zeros(n_rows, dtype=np.int32),
         np.array([] if stored is None else stored.ordered_at, dtype=np.int64),
         np.array([] if stored is None else stored.amount, dtype=np.float64),
@@ -169,20 +192,6 @@ def answer_stored(bundle: Bundle, store: OrderStore, customer_id: str, query: Cu
     )
     as_of = now if query.as_of is None else query.as_of
     return _score(bundle, orders, [customer_id], as_of, now, query.question(), [{}])[0]
-
-
-def _failed(item: Item[Customer]) -> Record:
-    return {"customer_id": item.named("customer_id"), "error": item.problem}
-
-
-def _mixed_currencies(currencies: Iterable[str | None], expected: str) -> str | None:
-    """Say why amounts cannot be added; None where they can."""
-    found = {currency.strip().upper() for currency in currencies if currency and currency.strip()}
-    if expected != UNKNOWN_CURRENCY:
-        found.add(expected)
-    if len(found) < 2:
-        return None
-    return f"Amounts in {', '.join(sorted(found)[:MAX_DETAILS])} cannot be added: convert them to {expected} first."
 
 
 def _score(
@@ -206,56 +215,9 @@ def _score(
     return found
 
 
-def _acquired(customer: Customer) -> dict[str, str]:
+def _acquired(customer: Record) -> dict[str, str]:
     """How a newcomer came, as far as the request says."""
-    said = {name: getattr(customer, name) for name in ACQUISITION_COLUMNS}
-    return {name: value for name, value in said.items() if value is not None}
-
-
-def typed(customers: Sequence[Customer], keys: Iterable[str]) -> TypedOrders:
-    """Orders as columns; the place in the request stands for the customer, so that ids may repeat.
-
-    `keys` are the optional columns that these customers sent.
-    """
-    orders = [order for customer in customers for order in customer.orders]
-    lengths = [len(customer.orders) for customer in customers]
-    return _columns(
-        np.repeat(np.arange(len(customers), dtype=np.int32), lengths),
-        instants_of([order["ordered_at"] for order in orders]),
-        np.array([order["amount"] for order in orders], dtype=np.float64),
-        {name: [order.get(name) for order in orders] for name in keys},
-        len(customers),
-    )
-
-
-def _columns(
-    owners: CodeArray,
-    ordered_at: IntArray,
-    amount: FloatArray,
-    optional: Mapping[str, Sequence[Any]],
-    n_customers: int = 1,
-) -> TypedOrders:
-    texts = {name: optional[name] for name in TEXTS if name in optional}
-    if ORDER_ID in texts:  # an order id is the customer's own: two customers of a call may share one
-        pairs = zip(owners.tolist(), texts[ORDER_ID], strict=True)
-        texts[ORDER_ID] = [f"{owner} {text}" if text and text.strip() else None for owner, text in pairs]
-    return TypedOrders(
-        customer=Codes(owners, np.arange(n_customers).astype(object)),
-        ordered_at=ordered_at,
-        amount=amount,
-        texts={name: _codes(column) for name, column in texts.items()},
-        numbers={name: _numbers(optional[name]) for name in NUMBERS if name in optional},
-    )
-
-
-def _codes(texts: Sequence[str | None]) -> Codes:
-    distinct: dict[str, int] = {}
-    codes = [distinct.setdefault(text, len(distinct)) if text and text.strip() else -1 for text in texts]
-    return Codes(np.array(codes, dtype=np.int32), np.array([*distinct, None], dtype=object)[:-1])
-
-
-def _numbers(values: Sequence[float | None]) -> FloatArray:
-    return np.array(values, dtype=np.float64)  # None becomes NaN
+    return {name: value for name in ACQUISITION_COLUMNS if (value := customer.get(name)) is not None}
 
 
 def _with_missing(done: Assembled, n_customers: int) -> OrderLog:

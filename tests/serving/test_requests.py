@@ -105,6 +105,37 @@ def test_a_cut_history_is_flagged(bundle: Bundle) -> None:
     assert ask(bundle, customer(), history_complete_since="2023-06-01")[0]["flags"] == ["history_cut"]
 
 
+def columns(orders: list[dict[str, Any]]) -> dict[str, list[Any]]:
+    return {name: [order[name] for order in orders] for name in orders[0]}
+
+
+def test_orders_as_columns_are_answered_like_objects(bundle: Bundle) -> None:
+    rich = [{**order, "order_id": str(n), "coupon_code": None, "quantity": n} for n, order in enumerate(ORDERS, 1)]
+    asked = [customer("a"), customer("b", columns(ORDERS)), customer("c", rich), customer("d", columns(rich))]
+    a, b, c, d = (one for one in ask(bundle, *asked))
+    assert {**a, "customer_id": "b"} == b
+    assert {**c, "customer_id": "d"} == d
+    assert ask(bundle, customer("e", {"ordered_at": [], "amount": []}))[0]["basis"] == "prior"
+
+
+@pytest.mark.parametrize(
+    ("orders", "at"),
+    [
+        ({"ordered_at": ["2024-01-01", "2024-01-02"], "amount": [5.0]}, "orders.ordered_at"),
+        ({"ordered_at": ["2024-01-01", "soon"], "amount": [5.0, 5.0]}, "orders.ordered_at.1"),
+        ({"ordered_at": ["2024-01-01"], "amount": ["5"]}, "orders.amount.0"),
+        ({"ordered_at": ["2024-01-01"]}, "orders.amount"),
+        ({"ordered_at": ["2024-01-01"], "amount": [5.0], "amuont": [6.0]}, "orders.amuont"),
+        ({"ordered_at": "2024-01-01", "amount": [5.0]}, "orders.ordered_at"),
+    ],
+)
+def test_bad_columns_are_a_typed_error_in_their_place(bundle: Bundle, orders: Any, at: str) -> None:
+    good, bad = ask(bundle, customer("good"), customer("bad", orders))
+    assert good["predictions"]
+    assert bad["customer_id"] == "bad"
+    assert bad["error"]["details"][0]["at"] == at
+
+
 BAD = {
     "NaN": '{"ordered_at": "2024-01-01", "amount": NaN}',
     "infinity": '{"ordered_at": "2024-01-01", "amount": 1e400}',
