@@ -106,7 +106,7 @@ class OrderSource:
 
             raw, options = raw_orders(order_store()), replace(options, drop_repeated_lines=False)  # as by customer
         intake = read_orders(self.path, options, now=now_us(), on_rejected=self._write_rejected, raw=raw)
-        say(intake.summary())
+        say(intake.accounts.summary())
         return intake
 
     def _write_rejected(self, rows: Table) -> None:

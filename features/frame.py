@@ -63,8 +63,8 @@ def build_features(
     """
     if isinstance(orders, pd.DataFrame):
         intake = orders_from_frame(orders, options)
-        if intake.n_rejected:
-            warnings.warn(intake.summary(), stacklevel=2)
+        if intake.accounts.n_rejected:
+            warnings.warn(intake.accounts.summary(), stacklevel=2)
         orders = intake.log
     instant = parse_instant(as_of) if isinstance(as_of, str) else to_us(as_of)
     return to_frame(feature_matrix(orders, instant), orders)

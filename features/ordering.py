@@ -52,9 +52,9 @@ def total_order(orders: TypedOrders, usable: IntArray | None, event_at: IntArray
     if not _is_sorted(customer, at):
         if np.any(at[1:] < at[:-1]):
             by_time = np.argsort(at)
-            order = by_time[_stable_order(customer[by_time])]
+            order = by_time[stable_order(customer[by_time])]
         else:
-            order = _stable_order(customer)
+            order = stable_order(customer)
         rows, customer, at = order if rows is None else rows[order], customer[order], at[order]
     if rows is None:
         rows = np.arange(len(at))
@@ -67,7 +67,7 @@ def total_order(orders: TypedOrders, usable: IntArray | None, event_at: IntArray
     return Ordered(rows, customer, at, tied)
 
 
-def _stable_order(codes: CodeArray) -> IntArray:
+def stable_order(codes: CodeArray) -> IntArray:
     """Stable argsort of codes >= 0; for many rows by the counting sort that builds a sparse matrix."""
     if len(codes) < _COUNTING_SORT_FROM:
         return np.argsort(codes, kind="stable")

@@ -10,7 +10,7 @@ import pyarrow as pa
 from features.errors import OrdersError
 from features.instants import from_us
 from features.options import ReadOptions
-from features.sources import read_raw, shown_source
+from features.sources import open_raw, shown_source
 from features.validation import Intake, RawOrders, validate
 
 _log = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ def read_orders(
     Parameters
     ----------
     source
-        Path, folder, glob, remote path or SQLAlchemy URL; see `features.sources.read_raw`.
+        Path, folder, glob, remote path or SQLAlchemy URL; see `features.sources.open_raw`.
     on_rejected
         Called with the rejected rows, also when none was usable.
     raw
@@ -44,14 +44,16 @@ def read_orders(
     """
     settings = options or ReadOptions()
     shown = shown_source(source)
-    intake = validate(raw or read_raw(source, settings), settings, now)
+    intake = validate(raw or open_raw(source, settings).read(), settings, now)
     on_rejected(intake.rejected)
-    if intake.n_read == 0:
+    if intake.accounts.n_read == 0:
         raise OrdersError(f"{shown!r} has a header but no orders.")
-    _log.info(intake.summary())
-    if intake.n_valid == 0:
-        raise OrdersError(f"{shown!r} holds no usable order. {intake.summary()} See the rows with --rejected PATH.")
-    if intake.n_rejected * 10 > intake.n_read:
+    _log.info(intake.accounts.summary())
+    if intake.accounts.n_valid == 0:
+        raise OrdersError(
+            f"{shown!r} holds no usable order. {intake.accounts.summary()} See the rows with --rejected PATH."
+        )
+    if intake.accounts.n_rejected * 10 > intake.accounts.n_read:
         _log.warning("More than a tenth of the rows was rejected; look at them with --rejected PATH.")
     _log.info(
         "orders from %s to %s",

@@ -1,4 +1,4 @@
-"""Files, folders, globs, remote paths and databases → raw Arrow table under contract names."""
+"""Files, folders, globs, remote paths and databases → raw Arrow tables under contract names, chunk by chunk."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import io
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import IO, Final, cast
 
 import pyarrow as pa
@@ -23,10 +24,37 @@ from features.validation import RawOrders
 _PARQUET: Final = (".parquet", ".pq", ".parq")
 _SNIFFED_BYTES: Final = 1 << 16
 _DELIMITERS: Final = ",;\t|"
+_SHORT_ROW_BYTES: Final = 20
+_CHUNK_ROWS: Final = 1 << 18
+_READAHEAD: Final = {"batch_readahead": 4, "fragment_readahead": 1}
+"""Little is read ahead: memory is what a log larger than it is read for."""
 
 
-def read_raw(source: str, options: ReadOptions) -> RawOrders:
-    """Read the mapped columns of an order log.
+@dataclass(frozen=True)
+class RawSource:
+    """An order log about to be read, once.
+
+    Attributes
+    ----------
+    n_rows_about
+        Rows it may hold: exact for Parquet, guessed high from the size of a CSV file, 0 where nobody knows.
+    chunks
+        Tables under contract names, all of one schema, in the order of the source.
+    malformed
+        Text of each row that no reader could split, by its 1-based number; complete when `chunks` is exhausted.
+    """
+
+    n_rows_about: int
+    chunks: Iterator[pa.Table]
+    malformed: dict[int, str] = field(default_factory=dict)
+
+    def read(self) -> RawOrders:
+        """Read it whole."""
+        return RawOrders(pa.concat_tables(self.chunks), self.malformed)
+
+
+def open_raw(source: str, options: ReadOptions) -> RawSource:
+    """Open the mapped columns of an order log.
 
     Parameters
     ----------
@@ -37,23 +65,24 @@ def read_raw(source: str, options: ReadOptions) -> RawOrders:
     Raises
     ------
     OrdersError
-        Missing, empty, damaged, or lacking a required column.
+        Missing, empty, damaged, or lacking a required column; partly only when the chunks are read.
     UsageError
         A database URL without table or query.
     """
     if _is_database(source):
         from features.databases import read_database
 
-        return _mapped(read_database(source, options.table, options.query), options)
+        table = read_database(source, options.table, options.query)
+        return RawSource(table.num_rows, iter([_renamed(table, resolve(table.column_names, options.mapping))]))
     if options.table or options.query:
         raise UsageError(f"--table and --query go with a database URL, not with {source!r}.")
     filesystem, paths = _files(source)
     with _readable(source):
         if all(path.lower().endswith(_PARQUET) for path in paths):
-            return _read_parquet(paths, filesystem, options)
+            return _open_parquet(source, paths, filesystem, options)
         if len(paths) > 1:
             raise OrdersError(f"{source!r} holds {len(paths)} files that are not all Parquet: {listed(paths)}.")
-        return _read_csv(paths[0], filesystem, options)
+        return _open_csv(source, paths[0], filesystem, options)
 
 
 def _is_database(source: str) -> bool:
@@ -149,14 +178,21 @@ def _data_files(infos: list[pa_fs.FileInfo]) -> list[str]:
     return sorted(names)
 
 
-def _read_parquet(paths: list[str], filesystem: pa_fs.FileSystem, options: ReadOptions) -> RawOrders:
+def _open_parquet(source: str, paths: list[str], filesystem: pa_fs.FileSystem, options: ReadOptions) -> RawSource:
     dataset = pa_dataset.dataset(paths, filesystem=filesystem, format="parquet")
     columns = resolve(dataset.schema.names, options.mapping)
-    table = dataset.to_table(columns=list(dict.fromkeys(columns.values())))
-    return _renamed(table, columns)
+    wanted = list(dict.fromkeys(columns.values()))
+
+    def chunks() -> Iterator[pa.Table]:
+        with _readable(source):
+            yield _renamed(dataset.schema.empty_table().select(wanted), columns)
+            for batch in dataset.to_batches(columns=wanted, batch_size=_CHUNK_ROWS, **_READAHEAD):
+                yield _renamed(pa.Table.from_batches([batch]), columns)
+
+    return RawSource(dataset.count_rows(), chunks())
 
 
-def _read_csv(path: str, filesystem: pa_fs.FileSystem, options: ReadOptions) -> RawOrders:
+def _open_csv(source: str, path: str, filesystem: pa_fs.FileSystem, options: ReadOptions) -> RawSource:
     compressed = path.lower().endswith((".gz", ".bz2", ".zst"))
     with _opened(filesystem, path, compressed) as stream:
         head = stream.read(_SNIFFED_BYTES)
@@ -173,25 +209,31 @@ def _read_csv(path: str, filesystem: pa_fs.FileSystem, options: ReadOptions) -> 
         malformed[int(row.number) - 1] = str(row.text)[:1000]
         return "skip"
 
-    with _opened(filesystem, path, compressed) as stream:
-        table = pa_csv.read_csv(
-            stream,
-            read_options=pa_csv.ReadOptions(use_threads=False, block_size=1 << 24),
-            parse_options=pa_csv.ParseOptions(
-                delimiter=delimiter,
-                newlines_in_values=True,
-                invalid_row_handler=set_aside,
-                ignore_empty_lines=True,
-            ),
-            convert_options=pa_csv.ConvertOptions(
-                include_columns=list(dict.fromkeys(columns.values())),
-                column_types=dict.fromkeys(columns.values(), pa.string()),
-                strings_can_be_null=True,
-                null_values=[""],
-            ),
-        )
-    _refuse_open_quote(path, malformed)
-    return _renamed(table, columns, malformed)
+    def chunks() -> Iterator[pa.Table]:
+        with _readable(source), _opened(filesystem, path, compressed) as stream:
+            reader = pa_csv.open_csv(
+                stream,
+                read_options=pa_csv.ReadOptions(use_threads=False, block_size=1 << 24),
+                parse_options=pa_csv.ParseOptions(
+                    delimiter=delimiter,
+                    newlines_in_values=True,
+                    invalid_row_handler=set_aside,
+                    ignore_empty_lines=True,
+                ),
+                convert_options=pa_csv.ConvertOptions(
+                    include_columns=list(dict.fromkeys(columns.values())),
+                    column_types=dict.fromkeys(columns.values(), pa.string()),
+                    strings_can_be_null=True,
+                    null_values=[""],
+                ),
+            )
+            yield _renamed(reader.schema.empty_table(), columns)
+            for batch in reader:
+                yield _renamed(pa.Table.from_batches([batch]), columns)
+        _refuse_open_quote(path, malformed)
+
+    size = filesystem.get_file_info(path).size or 0
+    return RawSource(size * (4 if compressed else 1) // _SHORT_ROW_BYTES, chunks(), malformed)
 
 
 def _refuse_open_quote(path: str, malformed: dict[int, str]) -> None:
@@ -215,10 +257,5 @@ def _delimiter(head: str) -> str:
     return best if counts[best] else ","
 
 
-def _mapped(table: pa.Table, options: ReadOptions) -> RawOrders:
-    return _renamed(table, resolve(table.column_names, options.mapping))
-
-
-def _renamed(table: pa.Table, columns: dict[str, str], malformed: dict[int, str] | None = None) -> RawOrders:
-    named = pa.table({name: table.column(column) for name, column in columns.items()})
-    return RawOrders(named, malformed or {})
+def _renamed(table: pa.Table, columns: dict[str, str]) -> pa.Table:
+    return pa.table({name: table.column(column) for name, column in columns.items()})

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
@@ -40,20 +42,88 @@ class RawOrders:
         Columns under contract names, in the types of the source.
     malformed
         Text of each row that is not in the table, by its 1-based row number in the source.
+    numbers
+        1-based number in the source of each row of the table; None where the table is the whole source.
+    refused
+        `Rule` that each row breaks beside rows that are not in the table, 0 where it does not; None: none does.
     """
 
     table: pa.Table
     malformed: Mapping[int, str]
+    numbers: IntArray | None = None
+    refused: RuleArray | None = None
 
     def row_numbers(self, places: IntArray) -> IntArray:
         """1-based numbers in the source of rows of the table."""
-        skipped = np.sort(np.fromiter(self.malformed, dtype=np.int64, count=len(self.malformed)))
-        return places + 1 + np.searchsorted(skipped - np.arange(len(skipped)) - 1, places, side="right")
+        return numbered(places, self.malformed) if self.numbers is None else self.numbers[places]
+
+
+def numbered(places: IntArray, malformed: Mapping[int, str]) -> IntArray:
+    """1-based numbers in the source of rows that were read, by their place among them."""
+    skipped = np.sort(np.fromiter(malformed, dtype=np.int64, count=len(malformed)))
+    return places + 1 + np.searchsorted(skipped - np.arange(len(skipped)) - 1, places, side="right")
+
+
+@dataclass(frozen=True)
+class Accounts:
+    """Where the rows of an order log went: `n_valid + n_rejected == n_read`, always.
+
+    Attributes
+    ----------
+    rejected_by_rule
+        How many rows broke each rule.
+    identical_rows
+        Valid rows equal to another in every column; they are kept.
+    placeholder_dates
+        Valid rows dated before 1960; kept, but worth a look.
+    """
+
+    n_valid: int
+    n_customers: int
+    rejected_by_rule: Counter[str]
+    identical_rows: int
+    placeholder_dates: int
+
+    @property
+    def n_rejected(self) -> int:
+        """Rows set aside."""
+        return self.rejected_by_rule.total()
+
+    @property
+    def n_read(self) -> int:
+        """Rows in the source."""
+        return self.n_valid + self.n_rejected
+
+    def __add__(self, other: Accounts) -> Accounts:
+        """Accounts of two logs that share no customer."""
+        return Accounts(
+            self.n_valid + other.n_valid,
+            self.n_customers + other.n_customers,
+            self.rejected_by_rule + other.rejected_by_rule,
+            self.identical_rows + other.identical_rows,
+            self.placeholder_dates + other.placeholder_dates,
+        )
+
+    def summary(self) -> str:
+        """One paragraph: what was read, kept, set aside and why."""
+        text = f"{self.n_read:,} rows read: {self.n_valid:,} valid of {self.n_customers:,} customers"
+        text += f", {self.n_rejected:,} rejected"
+        if self.n_rejected:
+            most_first = sorted(self.rejected_by_rule.items(), key=lambda pair: (-pair[1], pair[0]))
+            text += " (" + ", ".join(f"{rule} {count:,}" for rule, count in most_first) + ")"
+        if self.identical_rows:
+            text += f"; {self.identical_rows:,} rows are identical to another and were kept"
+        if self.placeholder_dates:
+            text += f"; {self.placeholder_dates:,} rows are dated before 1960 (placeholder dates?)"
+        return text + "."
+
+
+NOTHING_READ: Final = Accounts(0, 0, Counter(), 0, 0)
 
 
 @dataclass(frozen=True)
 class Intake:
-    """A read order log and its accounts: `n_valid + n_rejected == n_read`, always.
+    """A read order log and its accounts.
 
     Attributes
     ----------
@@ -61,49 +131,11 @@ class Intake:
         The valid rows.
     rejected
         One row for each unusable one: `row` (1-based), `rule`, `explanation`, then the columns as read.
-    identical_rows
-        Valid rows equal to another in every column; they are kept.
-    placeholder_dates
-        Valid rows dated before 1960; kept, but worth a look.
     """
 
     log: OrderLog
     rejected: pa.Table
-    identical_rows: int
-    placeholder_dates: int
-
-    @property
-    def n_valid(self) -> int:
-        """Rows in the log."""
-        return self.log.n_rows
-
-    @property
-    def n_rejected(self) -> int:
-        """Rows set aside."""
-        return int(self.rejected.num_rows)
-
-    @property
-    def n_read(self) -> int:
-        """Rows in the source."""
-        return self.n_valid + self.n_rejected
-
-    @property
-    def rejected_by_rule(self) -> dict[str, int]:
-        """How many rows broke each rule, most frequent first."""
-        counts = self.rejected.column("rule").value_counts().to_pylist()
-        return {c["values"]: c["counts"] for c in sorted(counts, key=lambda c: (-c["counts"], c["values"]))}
-
-    def summary(self) -> str:
-        """One paragraph: what was read, kept, set aside and why."""
-        text = f"{self.n_read:,} rows read: {self.n_valid:,} valid of {self.log.n_customers:,} customers"
-        text += f", {self.n_rejected:,} rejected"
-        if self.n_rejected:
-            text += " (" + ", ".join(f"{rule} {count:,}" for rule, count in self.rejected_by_rule.items()) + ")"
-        if self.identical_rows:
-            text += f"; {self.identical_rows:,} rows are identical to another and were kept"
-        if self.placeholder_dates:
-            text += f"; {self.placeholder_dates:,} rows are dated before 1960 (placeholder dates?)"
-        return text + "."
+    accounts: Accounts
 
 
 def validate(raw: RawOrders, options: ReadOptions, now: int | None) -> Intake:
@@ -115,7 +147,7 @@ def validate(raw: RawOrders, options: ReadOptions, now: int | None) -> Intake:
         The table as a whole is unusable: a column of a wrong type, day and month order not
         announced, or more than one currency.
     """
-    typed = _typed(raw.table, options)
+    typed = _typed(raw, options)
     currency = _currency(typed, options)
     done = assemble(
         typed,
@@ -125,11 +157,20 @@ def validate(raw: RawOrders, options: ReadOptions, now: int | None) -> Intake:
         drop_repeated_lines=options.drop_repeated_lines,
     )
     old = int((done.log.ordered_at < PLACEHOLDER_BEFORE_US).sum())
-    return Intake(done.log, _rejected(raw, done), done.identical_rows, old)
+    rejected = _rejected(raw, done)
+    by_rule = Counter({one["values"]: one["counts"] for one in rejected.column("rule").value_counts().to_pylist()})
+    accounts = Accounts(done.log.n_rows, done.log.n_customers, by_rule, done.identical_rows, old)
+    return Intake(done.log, rejected, accounts)
 
 
-def _typed(table: pa.Table, options: ReadOptions) -> TypedOrders:
-    broken: RuleArray = np.zeros(table.num_rows, dtype=np.uint8)
+def rules_broken(raw: RawOrders, options: ReadOptions, now: int | None) -> RuleArray:
+    """`Rule` that each row of the table breaks, 0 where it is usable, shape (n_rows,)."""
+    return assemble(_typed(raw, options), now=now, zone=options.zone).broken
+
+
+def _typed(raw: RawOrders, options: ReadOptions) -> TypedOrders:
+    table = raw.table
+    broken: RuleArray = np.zeros(table.num_rows, dtype=np.uint8) if raw.refused is None else raw.refused.copy()
     amount, _ = numbers(table.column(AMOUNT), AMOUNT, options)
     extra = {}
     for name in NUMBERS:
@@ -149,9 +190,19 @@ def _typed(table: pa.Table, options: ReadOptions) -> TypedOrders:
 
 
 def _currency(typed: TypedOrders, options: ReadOptions) -> str:
-    if CURRENCY not in typed.texts:
+    return currency_of(typed.texts.get(CURRENCY), options)
+
+
+def currency_of(column: Codes | None, options: ReadOptions) -> str:
+    """The one currency of a log, from its column and what was said of it.
+
+    Raises
+    ------
+    OrdersError
+        There are several, or another than was said.
+    """
+    if column is None:
         return options.currency or UNKNOWN_CURRENCY
-    column: Codes = typed.texts[CURRENCY]
     found = sorted({str(value).strip().upper() for value in column.values})
     if options.currency and found and found != [options.currency.upper()]:
         raise OrdersError(

@@ -174,18 +174,18 @@ def _log_run(trained: Trained, intake: Intake) -> None:
         }
     )
     rows = {
-        "rows_read": intake.n_read,
-        "rows_valid": intake.n_valid,
-        "rows_rejected": intake.n_rejected,
+        "rows_read": intake.accounts.n_read,
+        "rows_valid": intake.accounts.n_valid,
+        "rows_rejected": intake.accounts.n_rejected,
     }
     mlflow.log_metrics(
         {
             **rows,
             "customers": intake.log.n_customers,
-            "identical_rows": intake.identical_rows,
+            "identical_rows": intake.accounts.identical_rows,
         }
     )
-    mlflow.log_dict(intake.rejected_by_rule, "rejected_by_rule.json")
+    mlflow.log_dict(intake.accounts.rejected_by_rule, "rejected_by_rule.json")
     for case in trained.cases:
         for model, answered in case.models.items():
             known = {metric: value for metric, value in answered.metrics.items() if value is not None}

@@ -25,8 +25,8 @@ Write = Callable[..., str]
 
 
 def rules(intake: Intake) -> dict[str, int]:
-    assert intake.n_valid + intake.n_rejected == intake.n_read
-    return intake.rejected_by_rule
+    assert intake.accounts.n_valid + intake.accounts.n_rejected == intake.accounts.n_read
+    return intake.accounts.rejected_by_rule
 
 
 def test_every_row_is_accounted_for_with_its_first_broken_rule(csv_of: Write) -> None:
@@ -44,7 +44,7 @@ def test_every_row_is_accounted_for_with_its_first_broken_rule(csv_of: Write) ->
         "no_customer": 1,
     }
     assert list(intake.log.customer_ids) == ["a", "g"]
-    assert intake.placeholder_dates == 1
+    assert intake.accounts.placeholder_dates == 1
     assert intake.rejected.column("row").to_pylist() == [2, 3, 4, 5, 6, 7, 8, 10, 11]
 
 
@@ -152,7 +152,7 @@ def test_a_folder_and_a_glob_of_parquet_files(tmp_path: Path) -> None:
 
 def test_a_remote_path_goes_through_arrow_filesystems(tmp_path: Path) -> None:
     (tmp_path / "orders.csv").write_text(HEADER + "a,2024-01-01,1\n")
-    assert read_orders((tmp_path / "orders.csv").as_uri()).n_valid == 1
+    assert read_orders((tmp_path / "orders.csv").as_uri()).accounts.n_valid == 1
 
 
 def test_a_database_needs_table_or_query(tmp_path: Path) -> None:
@@ -163,7 +163,7 @@ def test_a_database_needs_table_or_query(tmp_path: Path) -> None:
     shop.close()
     assert read_orders(url, ReadOptions(table="orders")).log.amount.tolist() == [9.5, 1.0]
     query = "select customer_id, ordered_at, amount from orders where amount > 5"
-    assert read_orders(url, ReadOptions(query=query)).n_valid == 1
+    assert read_orders(url, ReadOptions(query=query)).accounts.n_valid == 1
     with pytest.raises(UsageError, match="--table"):
         read_orders(url)
     with pytest.raises(OrdersError, match="no such table"):
@@ -231,7 +231,7 @@ def test_a_repeated_order_id_without_line_items(csv_of: Write) -> None:
 
 def test_identical_rows_without_an_order_id_are_kept_and_counted(csv_of: Write) -> None:
     intake = read_orders(csv_of(HEADER + "a,2024-01-01,1\na,2024-01-01,1\n"))
-    assert (intake.n_valid, intake.identical_rows) == (2, 1)
+    assert (intake.accounts.n_valid, intake.accounts.identical_rows) == (2, 1)
 
 
 def test_identical_line_items_are_dropped_only_when_told(csv_of: Write) -> None:
@@ -239,16 +239,16 @@ def test_identical_line_items_are_dropped_only_when_told(csv_of: Write) -> None:
         "customer_id,ordered_at,amount,order_id,product_id\n" + "a,2024-01-01,1,o1,p\n" * 2 + "a,2024-01-01,1,o1,q\n"
     )
     kept = read_orders(path)
-    assert (kept.n_valid, kept.identical_rows) == (3, 1)
+    assert (kept.accounts.n_valid, kept.accounts.identical_rows) == (3, 1)
     dropped = read_orders(path, ReadOptions(drop_repeated_lines=True))
     assert rules(dropped) == {"repeated_line_item": 1}
 
 
 def test_cdnow_is_read_whole(cdnow_path: Path) -> None:
     intake = read_orders(str(cdnow_path))
-    assert (intake.n_read, intake.n_rejected, intake.log.n_customers) == (69_659, 0, 23_570)
+    assert (intake.accounts.n_read, intake.accounts.n_rejected, intake.log.n_customers) == (69_659, 0, 23_570)
     assert intake.log.amount.sum() == pytest.approx(2_500_315.63)
-    assert intake.identical_rows == 255
+    assert intake.accounts.identical_rows == 255
 
 
 def test_a_frame_is_read_like_a_file() -> None:
@@ -267,8 +267,8 @@ def test_unknown_names_in_a_mapping_are_refused() -> None:
 
 def test_an_empty_frame_is_an_empty_log() -> None:
     frame = pd.DataFrame({"customer_id": ["a"], "ordered_at": ["2024-01-01"], "amount": [1.0]}, dtype=object)
-    assert orders_from_frame(frame.iloc[:0]).n_read == 0
-    assert orders_from_frame(pd.DataFrame(columns=["customer_id", "ordered_at", "amount"])).n_read == 0
+    assert orders_from_frame(frame.iloc[:0]).accounts.n_read == 0
+    assert orders_from_frame(pd.DataFrame(columns=["customer_id", "ordered_at", "amount"])).accounts.n_read == 0
 
 
 def test_zoned_times_of_a_frame_are_read_without_a_warning() -> None:
@@ -280,7 +280,7 @@ def test_zoned_times_of_a_frame_are_read_without_a_warning() -> None:
 def test_a_refund_under_its_orders_id_is_no_copy_of_it(csv_of: Write) -> None:
     path = csv_of("customer_id,ordered_at,amount,order_id\na,2024-01-01,10,1\na,2024-01-05,10,2\na,2024-06-05,-10,2\n")
     intake = read_orders(path)
-    assert (intake.n_rejected, intake.log.amount.tolist()) == (0, [10.0, 10.0, -10.0])
+    assert (intake.accounts.n_rejected, intake.log.amount.tolist()) == (0, [10.0, 10.0, -10.0])
 
 
 def test_a_quote_that_is_not_closed_is_refused(csv_of: Write) -> None:
@@ -291,7 +291,7 @@ def test_a_quote_that_is_not_closed_is_refused(csv_of: Write) -> None:
 def test_headers_that_cannot_be_trusted(csv_of: Write) -> None:
     with pytest.raises(OrdersError, match="more than one column named amount"):
         read_orders(csv_of("customer_id,ordered_at,amount,amount\na,2024-01-01,1,2\n"))
-    assert read_orders(csv_of("\n\n" + HEADER + "a,2024-01-01,1\n")).n_valid == 1
+    assert read_orders(csv_of("\n\n" + HEADER + "a,2024-01-01,1\n")).accounts.n_valid == 1
 
 
 def test_latin_1_is_said_plainly(tmp_path: Path) -> None:
@@ -305,8 +305,8 @@ def test_a_glob_does_not_descend(tmp_path: Path) -> None:
         folder.mkdir(exist_ok=True)
         row = {"customer_id": ["a"], "ordered_at": ["2024-01-01"], "amount": [1.0]}
         pq.write_table(pa.table(row), folder / "orders.parquet")
-    assert read_orders(f"{tmp_path}/*.parquet").n_valid == 1
-    assert read_orders(f"{tmp_path}/**.parquet").n_valid == 2
+    assert read_orders(f"{tmp_path}/*.parquet").accounts.n_valid == 1
+    assert read_orders(f"{tmp_path}/**.parquet").accounts.n_valid == 2
 
 
 def test_a_skipped_hour_does_not_depend_on_other_rows(csv_of: Write) -> None:

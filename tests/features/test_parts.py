@@ -1,0 +1,140 @@
+"""A log in parts by customer holds what the log holds in one piece: the same rows, accounts and verdicts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
+import pytest
+
+from features.errors import OrdersError
+from features.hashing import buckets, hashes
+from features.instants import parse_instant
+from features.options import ReadOptions
+from features.parts import Parts, part_orders, parts_in
+from features.reading import read_orders
+from features.sources import open_raw
+from features.validation import NOTHING_READ, Intake
+
+NOW = parse_instant("2024-05-01")
+N_ROWS = 3_000
+
+
+def messy(seed: int = 1, **columns: object) -> pa.Table:
+    """Orders with everything that may be wrong in them."""
+    rng = np.random.default_rng(seed)
+    customers = rng.integers(0, 400, N_ROWS)
+    days = rng.integers(0, 500, N_ROWS)
+    dates = np.datetime_as_string(np.datetime64("2023-01-15") + days.astype("m8[D]"))  # some after NOW
+    amounts = np.round(rng.gamma(2.0, 20.0, N_ROWS), 2).astype(str).astype(object)
+    amounts[rng.random(N_ROWS) < 0.02] = "soon"
+    order_ids = np.array([f"o{number}" for number in rng.integers(0, 2_500, N_ROWS)], dtype=object)
+    order_ids[rng.random(N_ROWS) < 0.05] = ""
+    ids = np.array([f"c{number}" for number in customers], dtype=object)
+    ids[rng.random(N_ROWS) < 0.01] = ""
+    status = np.where(rng.random(N_ROWS) < 0.03, "failed", "completed")
+    table = {"customer_id": ids, "ordered_at": dates, "amount": amounts, "order_id": order_ids, "status": status}
+    return pa.table({**table, **columns})
+
+
+def parted(path: Path, folder: Path, options: ReadOptions | None = None, rows: int = 400) -> Parts:
+    settings = options or ReadOptions()
+    return part_orders(open_raw(str(path), settings), settings, NOW, folder, rows)
+
+
+def facts(intakes: list[Intake]) -> list[tuple[object, ...]]:
+    """Valid rows by customer, in their order."""
+    out = []
+    for log in (intake.log for intake in intakes):
+        for place, customer in enumerate(log.customer_ids):
+            rows = slice(log.starts[place], log.starts[place + 1])
+            out.append((customer, log.ordered_at[rows].tolist(), log.amount[rows].tolist()))
+    return sorted(out)
+
+
+def rejected(intakes: list[Intake]) -> list[dict[str, object]]:
+    return sorted((row for intake in intakes for row in intake.rejected.to_pylist()), key=lambda row: row["row"])
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet", "folder", "dictionaries"])
+def test_parts_hold_what_the_log_holds(tmp_path: Path, form: str) -> None:
+    table, path = messy(), tmp_path / f"orders.{'csv' if form == 'csv' else 'parquet'}"
+    if form == "csv":
+        pa_csv.write_csv(table, path)
+        text = path.read_text().splitlines()
+        text[2_000:2_000] = ["c1,2023-05-05,1,2,3,4,5,6,7", "c2"]
+        path.write_text("\n".join(text) + "\n")
+    elif form == "folder":
+        path = tmp_path / "orders"
+        path.mkdir()
+        for place in range(4):
+            pq.write_table(table.slice(place * 750, 750), path / f"{place}.parquet")
+    else:
+        encoded = table.column("customer_id").dictionary_encode()
+        whole = table if form == "parquet" else table.set_column(0, "customer_id", encoded)
+        pq.write_table(whole, path, row_group_size=700)
+    parts = parted(path, tmp_path / "parts")
+    assert parts.n_parts > 5
+    whole_log = read_orders(str(path), now=NOW)
+    intakes = [parts.intake(place) for place in range(parts.n_parts)]
+    assert facts(intakes) == facts([whole_log])
+    assert rejected(intakes) == rejected([whole_log])
+    assert sum((intake.accounts for intake in intakes), NOTHING_READ) == whole_log.accounts
+    assert {"conflicting_order_id", "later_than_now"} <= whole_log.accounts.rejected_by_rule.keys()
+    assert parts.complete_until == whole_log.log.complete_until
+    again = parts_in(tmp_path / "parts", ReadOptions())
+    assert again is not None
+    assert rejected([again.intake(place) for place in range(again.n_parts)]) == rejected([whole_log])
+
+
+def test_the_last_order_is_that_of_usable_rows(tmp_path: Path) -> None:
+    table = messy()
+    late = table.slice(0, 3).to_pylist()
+    late[0] |= {"ordered_at": "2024-04-30", "amount": "soon", "customer_id": "x", "order_id": "", "status": "completed"}
+    late[1] |= {"ordered_at": "2029-05-31", "amount": "1", "customer_id": "y", "order_id": "", "status": "completed"}
+    path = tmp_path / "orders.parquet"
+    early = table.filter(pa.compute.less(table.column("ordered_at"), "2024-04-01"))
+    pq.write_table(pa.concat_tables([early, pa.Table.from_pylist(late[:2], early.schema)]), path)
+    parts = parted(path, tmp_path / "parts")
+    assert parts.complete_until == read_orders(str(path), now=NOW).log.complete_until < parse_instant("2024-04-02")
+
+
+def test_currencies_of_different_parts_are_never_added(tmp_path: Path) -> None:
+    ids = messy().column("customer_id")
+    by_part = np.where(buckets(ids, 8) == 3, "EUR", "USD")
+    path = tmp_path / "orders.parquet"
+    pq.write_table(messy(currency=by_part), path)
+    with pytest.raises(OrdersError, match="mixes 2 currencies: EUR, USD"):
+        parted(path, tmp_path / "parts").intake(0)
+    pq.write_table(messy(currency=np.full(N_ROWS, "EUR")), path)
+    parts = parted(path, tmp_path / "more")
+    assert {parts.intake(place).log.currency for place in range(parts.n_parts)} == {"EUR"}
+
+
+def test_a_small_log_is_not_parted(tmp_path: Path) -> None:
+    pq.write_table(messy(), tmp_path / "orders.parquet")
+    parts = parted(tmp_path / "orders.parquet", tmp_path / "parts", rows=N_ROWS)
+    assert parts.n_parts == 1
+    assert not (tmp_path / "parts").exists()
+    assert facts([parts.intake(0)]) == facts([read_orders(str(tmp_path / "orders.parquet"), now=NOW)])
+
+
+def test_hashes_depend_on_the_id_alone() -> None:
+    texts = ["", "a", "é", "abcdefgh", "abcdefghi", "x" * 63, "x" * 64, "x" * 65, "b" * 500]
+    alone = [int(hashes(pa.chunked_array([[text]]))[0]) for text in texts]
+    assert hashes(pa.chunked_array([texts])).tolist() == alone
+    assert hashes(pa.chunked_array([texts[:4], texts[4:]])).tolist() == alone
+    assert hashes(pa.chunked_array([pa.array(["z", *texts])]).slice(1)).tolist() == alone
+    assert len(set(alone)) == len(texts)
+    assert alone[0] == 0
+    whole = list(range(-50, 50))
+    assert len(set(hashes(pa.chunked_array([whole])).tolist())) == 100
+    assert hashes(pa.chunked_array([pa.array([None, 5], pa.int32())])).tolist() == [
+        0,
+        int(hashes(pa.chunked_array([pa.array([5])]))[0]),
+    ]
+    spread = np.bincount(buckets(pa.chunked_array([pa.array(np.arange(100_000))]), 10))
+    assert spread.min() > 9_500
