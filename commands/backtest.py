@@ -51,7 +51,7 @@ def backtest(
 
         from commands.output import write_csv
 
-        write_csv(pa.table(predictions_table(cases)), predictions)
+        write_csv(iter([pa.table(predictions_table(cases))]), predictions)
     if as_json:
         print_json({"cutoffs": [case.document(margin, contact_cost) for case in cases]})
     else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import wraps
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # pyarrow is imported only when a log is read
     from pyarrow import Table
 
     from features.options import ReadOptions
+    from features.sources import RawSource
     from features.validation import Intake
 
 AsOf = Annotated[
@@ -99,21 +100,42 @@ class OrderSource:
         from commands.console import say
         from features.reading import read_orders
 
-        raw, options = None, self.options
-        if self.path == STORE:
-            from commands.settings import order_store
-            from serving.store_log import raw_orders
-
-            raw, options = raw_orders(order_store()), replace(options, drop_repeated_lines=False)  # as by customer
+        source, options = self.open()
+        raw = source.read()
         intake = read_orders(self.path, options, now=now_us(), on_rejected=self._write_rejected, raw=raw)
         say(intake.accounts.summary())
         return intake
 
+    def open(self) -> tuple[RawSource, ReadOptions]:
+        """Open the rows, and say how they are to be read."""
+        from features.sources import RawSource, open_raw
+
+        if self.path != STORE:
+            return open_raw(self.path, self.options), self.options
+        from commands.settings import order_store
+        from serving.store_log import raw_orders
+
+        table = raw_orders(order_store())
+        return RawSource(table.num_rows, iter([table])), replace(
+            self.options, drop_repeated_lines=False
+        )  # as by customer
+
+    def identity(self) -> dict[str, Any]:
+        """What is read and how, to see whether another run reads the same."""
+        from features.sources import identity
+
+        files = [] if self.path == STORE else identity(self.path)
+        return {"orders": self.path, "files": files, "options": repr(self.options)}
+
     def _write_rejected(self, rows: Table) -> None:
+        self.write_rejected(iter([rows]))
+
+    def write_rejected(self, tables: Iterator[Table]) -> None:
+        """Write the rows that could not be used where that was asked for."""
         if self.rejected is not None:
             from commands.output import write_csv
 
-            write_csv(rows, self.rejected)
+            write_csv(tables, self.rejected)
 
 
 def reads_orders(command: C) -> C:

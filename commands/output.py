@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -11,12 +12,16 @@ import pyarrow.csv as pa_csv
 from features.errors import OutputError
 
 
-def write_csv(table: pa.Table, path: str) -> None:
-    """Write beside, then rename. Raises OutputError when that fails; what stood there stays."""
+def write_csv(tables: Iterator[pa.Table], path: str) -> None:
+    """Write tables of one schema beside, then rename. Raises OutputError when that fails; what stood there stays."""
     target = Path(path)
     beside = target.with_name(f".{target.name}.partial")
     try:
-        pa_csv.write_csv(table, str(beside))
+        first = next(tables, pa.table({}))
+        with pa_csv.CSVWriter(str(beside), first.schema) as writer:
+            writer.write_table(first)
+            for table in tables:
+                writer.write_table(table)
         beside.replace(target)
     except OSError as error:
         raise OutputError(f"{path!r} cannot be written: {error.strerror or error}. Nothing was changed.") from error

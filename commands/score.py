@@ -1,4 +1,4 @@
-"""`clv score`: the whole base, to a file or a table."""
+"""`clv score`: the whole base, to a file, a folder or a table."""
 
 from __future__ import annotations
 
@@ -8,33 +8,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from commands.options import (
-    STORE,
-    AsOf,
-    Horizons,
-    Name,
-    OrderSource,
-    instant,
-    now_us,
-    reads_orders,
-)
+from commands.batches import Memory, Out, OutTable, Resume, batch
+from commands.options import STORE, AsOf, Horizons, Name, OrderSource, instant, reads_orders
 
 if TYPE_CHECKING:
     from model.bundle import Bundle
-    from serving.batch import BatchDone, Writer
+    from serving.batch import Tally
+    from serving.output import Writer
 
 
 @reads_orders
 def score(
     orders: OrderSource,
     *,
-    out: Annotated[
-        str,
-        typer.Option(
-            metavar="PATH|SQL-URL",
-            help="A .parquet, .csv or .csv.gz path, a SQLAlchemy URL, or `store`: the order store.",
-        ),
-    ],
+    out: Out,
     as_of: AsOf = None,
     horizon_days: Horizons = None,
     interval_level: Annotated[
@@ -47,62 +34,62 @@ def score(
     name: Name = "clv",
     version: Annotated[str | None, typer.Option(help="Version to score with; the champion if absent.")] = None,
     bundle: Annotated[Path | None, typer.Option(help="Score with this bundle folder; no registry is asked.")] = None,
-    out_table: Annotated[str, typer.Option(help="Table, when --out is a database.")] = "clv_scores",
+    out_table: OutTable = "clv_scores",
+    memory: Memory = "4GB",
+    resume: Resume = False,
 ) -> None:
     """Score every customer with the champion model."""
-    from commands.console import counting
     from commands.settings import home, order_store
     from features.errors import UsageError
     from features.instants import isoformat
     from model.bundle import load_bundle
     from model.terms import Terms
-    from serving.batch import checked_out, output, score_base
+    from serving.answer import identity
+    from serving.batch import score_base
+    from serving.in_parts import Work
     from serving.scorer import Question
     from serving.store_log import scores_into
+    from serving.table import SCHEMA
 
     if not 0.0 < margin <= 1.0:
         raise UsageError(f"--margin {margin} must be above 0 and at most 1.")
-    if out != STORE:
-        checked_out(out)
     if bundle is None:
         from serving.store import ModelStore
 
         place = home()
         bundle = ModelStore(place.registry_uri, place.bundles).bundle_folder(name, version)
     loaded = load_bundle(bundle)
-    log = orders.read().log
-    moment = instant(as_of, log.complete_until)
-    scored_at = isoformat(now_us())
-    writing: AbstractContextManager[Writer] = (
-        scores_into(order_store(), scored_at, loaded.model.primary_horizon)
-        if out == STORE
-        else output(out, scored_at=scored_at, table=out_table)
+    question = Question(
+        tuple(horizon_days) if horizon_days else None, interval_level, terms=Terms(margin, discount_rate)
     )
-    with counting("scoring", log.n_customers) as advance:
-        done = score_base(
-            loaded,
-            log,
-            moment,
-            writing,
-            Question(tuple(horizon_days) if horizon_days else None, interval_level, terms=Terms(margin, discount_rate)),
-            on_customers=advance,
+    about = {"model": identity(loaded), "question": repr(question), "as_of": as_of}
+    with batch(orders, out, about, memory=memory, resume=resume) as doing:
+        moment = instant(as_of, doing.complete_until)
+        scored_at = isoformat(doing.batch.parts.now)
+        work = Work(
+            SCHEMA.with_metadata({"scored_at": scored_at}),
+            lambda log, writer, on_rows: score_base(loaded, log, moment, writer, question, on_rows=on_rows),
         )
-    _tell(done, loaded, moment, interval_level)
+        into: AbstractContextManager[Writer] | None = (
+            scores_into(order_store(), scored_at, loaded.model.primary_horizon) if out == STORE else None
+        )
+        done = doing.run("scoring", work, into or out, out_table)
+    _tell(done.made, loaded, moment, interval_level)
 
 
-def _tell(done: BatchDone, bundle: Bundle, moment: int, interval_level: float) -> None:
+def _tell(made: Tally, bundle: Bundle, moment: int, interval_level: float) -> None:
     """Say what was scored, with which model, and what it comes to."""
     from commands.console import say
     from features.instants import isoformat
 
-    say(f"{done.n_customers:,} customers as of {isoformat(moment)}: {done.n_rows:,} rows.")
+    say(f"{made.n_customers:,} customers as of {isoformat(moment)}: {made.n_rows:,} rows.")
     say(f"model {bundle.name} version {bundle.version}, trained on {bundle.provenance.trained_on}")
-    for total in done.totals:
+    for total in made.totals(bundle, interval_level):
         say(
             f"predicted value within {total.horizon_days} days: {total.clv:,.2f} {bundle.provenance.currency} "
             f"({interval_level:.0%} interval {total.lower:,.2f} to {total.upper:,.2f})"
         )
-    if done.n_prior:
-        say(f"{done.n_prior:,} customers without an order before then got the prior.")
-    if done.n_after_as_of:
-        say(f"{done.n_after_as_of:,} rows lie at or after as_of and were not looked at.")
+    if made.n_prior:
+        say(f"{made.n_prior:,} customers without an order before then got the prior.")
+    if made.n_after_as_of:
+        say(f"{made.n_after_as_of:,} rows lie at or after as_of and were not looked at.")

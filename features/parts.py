@@ -41,7 +41,7 @@ class Parts:
     Attributes
     ----------
     options, now
-        How rows are read, and the instant after which they lie in the future (None: nowhere does).
+        How rows are read, and the moment of reading, µs UTC: rows later than one day after it are rejected.
     n_parts, n_rows
         How many parts, and rows in all of them.
     malformed
@@ -53,7 +53,7 @@ class Parts:
     """
 
     options: ReadOptions
-    now: int | None
+    now: int
     n_parts: int
     n_rows: int
     malformed: dict[int, str] = field(default_factory=dict)
@@ -68,7 +68,11 @@ class Parts:
         OrdersError
             As `validate`.
         """
-        return validate(self.raw(place), self._settings, self.now)
+        return self._only if self.folder is None else validate(self.raw(place), self._settings, self.now)
+
+    @cached_property
+    def _only(self) -> Intake:
+        return validate(self.raw(0), self.options, self.now)
 
     def raw(self, place: int) -> RawOrders:
         """Rows of a part as they were read."""
@@ -84,6 +88,8 @@ class Parts:
     @cached_property
     def complete_until(self) -> int:
         """Midnight after the last usable order of all parts; 0 without one."""
+        if self.folder is None:
+            return self._only.log.complete_until
         latest = [self._latest(place) for place in range(self.n_parts)]
         found = 0
         for place in np.argsort(latest)[::-1].tolist():
@@ -94,12 +100,12 @@ class Parts:
 
     def _latest(self, place: int) -> int:
         at = instants(self._table(place).column(ORDERED_AT), self.options)
-        return int(at.max(initial=0, where=at <= (2**62 if self.now is None else self.now + DAY_US)))
+        return int(at.max(initial=0, where=at <= self.now + DAY_US))
 
     @cached_property
     def _settings(self) -> ReadOptions:
         """The options, with the one currency of all parts."""
-        if self.folder is None or CURRENCY not in self._table(0).column_names:
+        if CURRENCY not in self._table(0).column_names:
             return self.options
         found = [pc.unique(self._table(place).column(CURRENCY)) for place in range(self.n_parts)]
         return replace(self.options, currency=currency_of(text_codes(pa.chunked_array(found), CURRENCY), self.options))
@@ -123,7 +129,7 @@ class Parts:
 def part_orders(
     source: RawSource,
     options: ReadOptions,
-    now: int | None,
+    now: int,
     folder: Path,
     rows_at_once: int,
     on_rows: Callable[[int], None] = lambda _: None,

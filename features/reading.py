@@ -11,7 +11,7 @@ from features.errors import OrdersError
 from features.instants import from_us
 from features.options import ReadOptions
 from features.sources import open_raw, shown_source
-from features.validation import Intake, RawOrders, validate
+from features.validation import Accounts, Intake, RawOrders, validate
 
 _log = logging.getLogger(__name__)
 
@@ -46,18 +46,21 @@ def read_orders(
     shown = shown_source(source)
     intake = validate(raw or open_raw(source, settings).read(), settings, now)
     on_rejected(intake.rejected)
-    if intake.accounts.n_read == 0:
-        raise OrdersError(f"{shown!r} has a header but no orders.")
-    _log.info(intake.accounts.summary())
-    if intake.accounts.n_valid == 0:
-        raise OrdersError(
-            f"{shown!r} holds no usable order. {intake.accounts.summary()} See the rows with --rejected PATH."
-        )
-    if intake.accounts.n_rejected * 10 > intake.accounts.n_read:
-        _log.warning("More than a tenth of the rows was rejected; look at them with --rejected PATH.")
+    refuse_unusable(intake.accounts, shown)
     _log.info(
         "orders from %s to %s",
         from_us(intake.log.first_at),
         from_us(intake.log.last_at),
     )
     return intake
+
+
+def refuse_unusable(accounts: Accounts, shown: str) -> None:
+    """Raise OrdersError where no order is usable; say so where many were not."""
+    if accounts.n_read == 0:
+        raise OrdersError(f"{shown!r} has a header but no orders.")
+    _log.info(accounts.summary())
+    if accounts.n_valid == 0:
+        raise OrdersError(f"{shown!r} holds no usable order. {accounts.summary()} See the rows with --rejected PATH.")
+    if accounts.n_rejected * 10 > accounts.n_read:
+        _log.warning("More than a tenth of the rows was rejected; look at them with --rejected PATH.")

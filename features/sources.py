@@ -85,6 +85,14 @@ def open_raw(source: str, options: ReadOptions) -> RawSource:
         return _open_csv(source, paths[0], filesystem, options)
 
 
+def identity(source: str) -> list[tuple[str, int, int]]:
+    """What the files of a source are, to see whether they are still the same: path, bytes, and when changed, in ns."""
+    if _is_database(source):
+        return [(shown_source(source), 0, 0)]
+    filesystem, paths = _files(source)
+    return [(info.path, info.size or 0, info.mtime_ns or 0) for info in filesystem.get_file_info(paths)]
+
+
 def _is_database(source: str) -> bool:
     scheme, _, rest = source.partition("://")
     return bool(rest) and scheme not in (

@@ -12,14 +12,13 @@ import sqlalchemy as sa
 
 from features.columns import ORDER_ID, ORDERED_AT, REQUIRED
 from features.databases import read_database
-from features.validation import RawOrders
 from serving.order_store import ORDERS, OrderStore
 from serving.score_store import ScoreRun
 
 _INSERTED_AT_ONCE: Final = 2_000
 
 
-def raw_orders(store: OrderStore) -> RawOrders:
+def raw_orders(store: OrderStore) -> pa.Table:
     """All stored orders under contract names, with the columns that the store knows.
 
     Raises
@@ -32,7 +31,7 @@ def raw_orders(store: OrderStore) -> RawOrders:
     table = read_database(store.url, None, str(statement))
     place = table.schema.get_field_index(ORDERED_AT)
     instants = table.column(place).cast(pa.int64()).cast(pa.timestamp("us", tz="UTC"))
-    return RawOrders(table.set_column(place, ORDERED_AT, instants), {})
+    return table.set_column(place, ORDERED_AT, instants)
 
 
 @dataclass(frozen=True)

@@ -19,17 +19,20 @@ from features.errors import HorizonError, OrdersError, OutputError, UsageError
 from features.instants import isoformat
 from features.orders import OrderLog
 from model.bundle import Bundle, load_bundle
-from serving.batch import SCHEMA, output, score_base
+from serving.batch import score_base
+from serving.output import output
 from serving.questions import MAX_CUSTOMERS
 from serving.requests import answer
 from serving.scorer import Question
+from serving.table import SCHEMA
 
 SCORED_AT = "2026-01-01T00:00:00Z"
 _NESTED = {"predictions", "segments", "null_reasons", "model", "flags", "rejected_orders", "orders_after_as_of"}
 
 
 def run(bundle: Bundle, log: OrderLog, out: Path | str, **how: Any) -> Any:
-    return score_base(bundle, log, log.complete_until, output(str(out), scored_at=SCORED_AT), **how)
+    with output(str(out), SCHEMA.with_metadata({"scored_at": SCORED_AT})) as writer:
+        return score_base(bundle, log, log.complete_until, writer, **how)
 
 
 def test_batch_and_service_agree_bit_for_bit_on_every_cdnow_customer(
@@ -119,7 +122,7 @@ def test_an_interrupted_run_leaves_what_was_there(bundle: Bundle, shop: OrderLog
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run(bundle, shop, out, on_customers=interrupt)
+        run(bundle, shop, out, on_rows=interrupt)
     assert out.read_text() == "yesterday's"
     assert [path.name for path in tmp_path.iterdir()] == ["scores.parquet"]
 
@@ -162,7 +165,7 @@ def test_a_table_is_replaced_in_one_transaction(
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run(bundle, shop, url, on_customers=fail)
+        run(bundle, shop, url, on_rows=fail)
     run(bundle, shop, tmp_path / "scores.parquet", question=Question([30]))
     with engine.connect() as connection:
         found = {

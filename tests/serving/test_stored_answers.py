@@ -19,8 +19,9 @@ from features.instants import isoformat, parse_instant
 from features.options import ReadOptions
 from features.orders import OrderLog
 from features.reading import read_orders
+from features.validation import RawOrders
 from model.bundle import Bundle, load_bundle
-from serving.batch import SCHEMA, score_base
+from serving.batch import score_base
 from serving.envelope import RequestError
 from serving.intake import take
 from serving.order_store import OrderStore
@@ -30,6 +31,7 @@ from serving.schemas import CustomerPrediction, CustomerScores, CustomersPage, H
 from serving.score_store import CursorUnknown, NoScores, page
 from serving.scorer import Question
 from serving.store_log import raw_orders, scores_into
+from serving.table import SCHEMA
 
 NOW = parse_instant("2024-03-01T15:00:00")
 SCORED_AT = "2024-03-01T00:00:00Z"
@@ -49,13 +51,13 @@ def fill(store: OrderStore, orders: list[dict[str, Any]]) -> None:
 
 
 def log_of(store: OrderStore) -> OrderLog:
-    return read_orders("store", ReadOptions(), now=NOW, raw=raw_orders(store)).log
+    return read_orders("store", ReadOptions(), now=NOW, raw=RawOrders(raw_orders(store), {})).log
 
 
 def score_into(store: OrderStore, bundle: Bundle, **question: Any) -> None:
     log = log_of(store)
-    writing = scores_into(store, SCORED_AT, bundle.model.primary_horizon)
-    score_base(bundle, log, log.complete_until, writing, Question(**question))
+    with scores_into(store, SCORED_AT, bundle.model.primary_horizon) as writer:
+        score_base(bundle, log, log.complete_until, writer, Question(**question))
 
 
 def test_the_columns_of_a_score_are_the_same_wherever_they_are_named(store: OrderStore) -> None:

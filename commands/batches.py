@@ -1,0 +1,146 @@
+"""How commands work through a whole base: the options, memory, progress, and going on after an interruption."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from commands.options import STORE, OrderSource, now_us
+from features.errors import UsageError
+
+if TYPE_CHECKING:
+    from features.parts import Parts
+    from serving.in_parts import Batch, Done, Work
+    from serving.output import Writer
+
+Out = Annotated[
+    str,
+    typer.Option(
+        metavar="PATH|SQL-URL",
+        help="A .parquet, .csv or .csv.gz path, a folder of Parquet files (a path that ends in /), a SQLAlchemy URL, "
+        "or `store`: the order store.",
+    ),
+]
+OutTable = Annotated[str, typer.Option(help="Table, when --out is a database.")]
+Memory = Annotated[str, typer.Option(help="Memory to stay within, such as 4GB: larger logs are worked on in parts.")]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Go on where an interrupted run of the same orders and model ended.")
+]
+_UNITS: Final = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+_LEAST: Final = 500_000_000
+_THREADS: Final = os.cpu_count() or 1
+
+
+@dataclass(frozen=True)
+class Doing:
+    """A batch under way."""
+
+    orders: OrderSource
+    batch: Batch
+
+    @property
+    def complete_until(self) -> int:
+        """Midnight after the last usable order."""
+        return self.batch.parts.complete_until
+
+    def run(self, title: str, work: Work, out: str | AbstractContextManager[Writer], table: str) -> Done:
+        """Do the work with a bar, and say what became of the orders."""
+        from commands.console import counting, say
+        from serving.output import output
+
+        where = output(out, work.schema, table=table) if isinstance(out, str) and "://" in out else out
+        try:
+            with counting(title, self.batch.parts.n_rows) as advance:
+                done = self.batch.run(work, where, self.orders.write_rejected, _THREADS, advance)
+        except KeyboardInterrupt:
+            if self.batch.unfinished is not None:
+                say("Finished parts are kept: the same command with --resume goes on from there.")
+            raise
+        say(done.read.summary())
+        return done
+
+
+@contextmanager
+def batch(orders: OrderSource, out: str, about: dict[str, Any], *, memory: str, resume: bool) -> Iterator[Doing]:
+    """Read an order log, in parts where memory demands it; `about` says what is going to be done, for --resume.
+
+    Raises
+    ------
+    UsageError
+        An output of an unknown kind, or memory that cannot be read or is too little.
+    """
+    import features
+    from commands.console import counting, say
+    from serving.in_parts import batch_of, rows_at_once
+    from serving.output import checked_out
+
+    if out != STORE:
+        checked_out(out)
+    rows = rows_at_once(memory_bytes(memory), _THREADS)
+    source, options = orders.open()
+    fingerprint = {"clv": features.__version__, **orders.identity(), **about}
+    with ExitStack() as stack:
+        with counting("reading", source.n_rows_about) as advance:
+            holding = batch_of(
+                source,
+                options,
+                now_us(),
+                folder=_partial(out),
+                fingerprint=fingerprint,
+                resume=resume,
+                rows=rows,
+                on_rows=advance,
+            )
+            held = stack.enter_context(holding)
+        _require_orders(held.parts, orders)
+        if held.unfinished is not None and held.unfinished.resumed:
+            say("Going on from the finished parts of the interrupted run.")
+        elif resume:
+            say("There is no interrupted run of the same orders, model and settings: starting from the beginning.")
+        yield Doing(orders, held)
+
+
+def _require_orders(parts: Parts, orders: OrderSource) -> None:
+    """Refuse a log without a usable order, its rejected rows written."""
+    from features.reading import refuse_unusable
+    from features.sources import shown_source
+    from features.validation import NOTHING_READ
+
+    if not parts.complete_until:
+        intakes = [parts.intake(place) for place in range(parts.n_parts)]
+        orders.write_rejected(intake.rejected for intake in intakes)
+        refuse_unusable(sum((intake.accounts for intake in intakes), NOTHING_READ), shown_source(orders.path))
+
+
+def _partial(out: str) -> Path:
+    """Where an unfinished batch lies: beside its output, or in the state folder where that is a database."""
+    if out != STORE and "://" not in out:
+        return Path(f"{out.rstrip('/')}.partial")
+    from commands.settings import home
+
+    return home().run / f"batch-{hashlib.sha256(out.encode()).hexdigest()[:12]}.partial"
+
+
+def memory_bytes(text: str) -> int:
+    """Bytes of a text such as `4GB` or `800 MB`.
+
+    Raises
+    ------
+    UsageError
+        It is no such text, or less than a batch needs at all.
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]B)", text.strip(), re.IGNORECASE)
+    if found is None:
+        raise UsageError(f"--memory {text!r} must be a number with KB, MB, GB or TB, for example 4GB.")
+    n_bytes = int(float(found[1]) * _UNITS[found[2].upper()])
+    if n_bytes < _LEAST:
+        raise UsageError(f"--memory {text!r} is too little: a batch needs at least {_LEAST // 10**6} MB.")
+    return n_bytes

@@ -1,0 +1,242 @@
+"""An order log of any size → rows of a table: at once where it fits memory, else part by part, each safe on disk."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from threading import Event
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from features.errors import OutputError
+from features.options import ReadOptions
+from features.orders import OrderLog
+from features.parts import Parts, part_orders, parts_in
+from features.sources import RawSource
+from features.validation import NOTHING_READ, Accounts
+from serving.batch import NOTHING_MADE, Tally
+from serving.output import Writer, is_folder, output, parquet, replace_folder
+from serving.unfinished import Unfinished, remove, unfinished
+
+_ROWS, _REJECTED, _DONE = "rows", "rejected", b"clv_done"
+_BYTES_A_ROW: Final = 600
+_BYTES_TO_START: Final = 400_000_000
+_MOST_ROWS, _FEWEST_ROWS = 2_000_000, 50_000
+OnRows = Callable[[int], None]
+
+
+def rows_at_once(memory: int, n_threads: int) -> int:
+    """Rows of a part, so that a part in each thread stays within so many bytes of memory."""
+    return int(min(max((memory - _BYTES_TO_START) / n_threads / _BYTES_A_ROW, _FEWEST_ROWS), _MOST_ROWS))
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is made of the customers of a log.
+
+    Attributes
+    ----------
+    schema
+        Of the rows.
+    rows
+        Writes the rows of all customers, tells how many orders it has looked at, and returns the accounts.
+    """
+
+    schema: pa.Schema
+    rows: Callable[[OrderLog, Writer, OnRows], Tally]
+
+
+@dataclass(frozen=True)
+class Done:
+    """Accounts of a part, or of several: the orders read, and the customers worked on."""
+
+    read: Accounts = NOTHING_READ
+    made: Tally = NOTHING_MADE
+
+    def __add__(self, other: Done) -> Done:
+        """Accounts of both."""
+        return Done(self.read + other.read, self.made + other.made)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """An order log that is being worked on; `unfinished` is None where it is held in memory in one part."""
+
+    parts: Parts
+    unfinished: Unfinished | None
+
+    def run(
+        self,
+        work: Work,
+        out: str | AbstractContextManager[Writer],
+        on_rejected: Callable[[Iterator[pa.Table]], None],
+        n_threads: int,
+        on_rows: OnRows = lambda _: None,
+    ) -> Done:
+        """Do the work for all customers.
+
+        Parameters
+        ----------
+        out
+            As `serving.output.output` takes it, or where the rows go once they are all there.
+        on_rejected
+            Given the rows that could not be used.
+        on_rows
+            Told how many orders were looked at, as the work goes on.
+
+        Raises
+        ------
+        OrdersError
+            The orders of a part cannot be used.
+        OutputError
+            The output cannot be written; nothing was changed.
+        """
+        if self.unfinished is None:
+            intake = self.parts.intake(0)
+            on_rejected(iter([intake.rejected]))
+            with _opened(out, work.schema) as writer:
+                return Done(intake.accounts, work.rows(intake.log, writer, on_rows))
+        making = _Making(self.parts, self.unfinished, work)
+        done = making.all(n_threads, on_rows)
+        on_rejected(making.tables(_REJECTED))
+        if isinstance(out, str) and is_folder(out):
+            replace_folder(making.gathered(), Path(out))
+        else:
+            with _opened(out, work.schema) as writer:
+                for table in making.tables(_ROWS):
+                    writer.write(table)
+        remove(self.unfinished.folder)
+        return done
+
+
+def _opened(out: str | AbstractContextManager[Writer], schema: pa.Schema) -> AbstractContextManager[Writer]:
+    return output(out, schema) if isinstance(out, str) else out
+
+
+@contextmanager
+def batch_of(
+    source: RawSource,
+    options: ReadOptions,
+    now: int,
+    *,
+    folder: Path,
+    fingerprint: dict[str, Any],
+    resume: bool,
+    rows: int,
+    on_rows: OnRows = lambda _: None,
+) -> Iterator[Batch]:
+    """Read an order log, in parts of about `rows` rows, into `folder` where that makes several.
+
+    Parameters
+    ----------
+    now
+        Rows later than one day after it are rejected; a resumed run keeps that of its beginning.
+    fingerprint
+        Of the orders and of what is done with them: a run is resumed only where it is the same.
+
+    Raises
+    ------
+    OrdersError
+        The log cannot be read.
+    OutputError
+        The folder cannot be written.
+    """
+    if source.n_rows_about <= rows:
+        remove(folder)
+        yield Batch(part_orders(source, options, now, folder, rows), None)
+        return
+    with unfinished(folder, {**fingerprint, "rows": rows}, resume) as held:
+        try:
+            parts = parts_in(held.orders, options)
+            if parts is None:
+                shutil.rmtree(held.orders, ignore_errors=True)
+                parts = part_orders(source, options, now, held.orders, rows, on_rows)
+            yield Batch(parts, held)
+        except OSError as error:
+            raise OutputError(
+                f"{str(folder)!r} cannot be written: {error.strerror or error}. Nothing was changed; --resume goes on "
+                "from the finished parts."
+            ) from error
+
+
+class _Stopped(Exception):
+    """The work is being given up."""
+
+
+@dataclass(frozen=True)
+class _Making:
+    """Files of the parts in the making.
+
+    A part's rows depend on nothing but its customers, and sums are taken in the order of the parts: neither threads nor
+    interruptions change a bit.
+    """
+
+    parts: Parts
+    unfinished: Unfinished
+    work: Work
+
+    def all(self, n_threads: int, on_rows: OnRows) -> Done:
+        """Make the files of all parts that are not finished yet; returns the accounts of all."""
+        stop = Event()
+
+        def advance(n_rows: int) -> None:
+            if stop.is_set():
+                raise _Stopped
+            on_rows(n_rows)
+
+        with ThreadPoolExecutor(n_threads) as pool:
+            places = {pool.submit(self._one, place, advance): place for place in range(self.parts.n_parts)}
+            try:
+                done = {places[future]: future.result() for future in as_completed(places)}
+            except BaseException:
+                stop.set()
+                pool.shutdown(wait=True, cancel_futures=True)
+                raise
+        return sum((done[place] for place in sorted(done)), Done())
+
+    def _one(self, place: int, on_rows: OnRows) -> Done:
+        finished = self.unfinished.file(_ROWS, place)
+        if finished.exists():
+            found = _from_json(pq.read_metadata(finished).metadata[_DONE])
+            on_rows(found.read.n_valid)
+            return found
+        intake = self.parts.intake(place)
+        if intake.rejected.num_rows:
+            with self.unfinished.writing(_REJECTED, place) as path:
+                pq.write_table(intake.rejected, path)
+        with self.unfinished.writing(_ROWS, place) as path, parquet(path, self.work.schema) as rows:
+            done = Done(intake.accounts, self.work.rows(intake.log, rows, on_rows))
+            rows.writer.add_key_value_metadata({_DONE: json.dumps(asdict(done))})
+        return done
+
+    def tables(self, kind: str) -> Iterator[pa.Table]:
+        """Rows of all files of a kind, part by part."""
+        for place in range(self.parts.n_parts):
+            path = self.unfinished.file(kind, place)
+            if path.exists():
+                file = pq.ParquetFile(path)
+                yield from (file.read_row_group(number) for number in range(file.num_row_groups))
+
+    def gathered(self) -> Path:
+        """A folder with the files of rows and nothing else."""
+        folder = self.unfinished.folder / "out"
+        folder.mkdir(exist_ok=True)
+        for place in range(self.parts.n_parts):
+            self.unfinished.file(_ROWS, place).rename(folder / f"part-{place:05d}.parquet")
+        return folder
+
+
+def _from_json(text: bytes) -> Done:
+    found = json.loads(text)
+    read, made = found["read"], found["made"]
+    sums = {int(days): (clv, own) for days, (clv, own) in made.pop("sums").items()}
+    by_rule = Counter(read.pop("rejected_by_rule"))
+    return Done(Accounts(**read, rejected_by_rule=by_rule), Tally(**made, sums=sums))

@@ -1,0 +1,178 @@
+"""Where a batch's rows go: a file, a folder of files or a SQL table, whole or not at all."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
+import sqlalchemy as sa
+
+from features.engines import engine_for, hidden
+from features.errors import OutputError, UsageError, listed
+
+TABLE: Final = "clv_scores"
+
+
+class Writer(Protocol):
+    """Takes tables of SCHEMA one after another."""
+
+    def write(self, table: pa.Table) -> None:
+        """Append rows."""
+        ...
+
+
+def checked_out(out: str) -> None:
+    """Refuse an output of an unknown kind before any work. Raises UsageError."""
+    if "://" in out:
+        engine_for(out).dispose()
+    elif is_folder(out):
+        strangers = [path.name for path in Path(out).glob("*") if path.suffix != ".parquet"]
+        if strangers:
+            raise UsageError(f"--out {out!r} would be replaced, but holds other files: {listed(strangers)}.")
+    elif not out.lower().endswith((".parquet", ".csv", ".csv.gz")):
+        raise UsageError(
+            f"--out {out!r}: write to a path that ends in .parquet, .csv or .csv.gz, to a folder of Parquet files (a "
+            "path that ends in /), or to a SQLAlchemy URL."
+        )
+
+
+def is_folder(out: str) -> bool:
+    """Whether an output is a folder of Parquet files."""
+    return "://" not in out and out.endswith("/")
+
+
+@contextmanager
+def output(out: str, schema: pa.Schema, *, table: str = TABLE) -> Iterator[Writer]:
+    """Open an output that replaces what stood there only when the block ends well.
+
+    Parameters
+    ----------
+    out
+        `.parquet`, `.csv` or `.csv.gz` path, a folder (a path that ends in /), or a SQLAlchemy URL.
+    schema
+        Of the rows; its metadata are kept in Parquet files.
+    table
+        Table of a SQL output.
+    """
+    checked_out(out)
+    if "://" in out:
+        with _sql_table(out, table, schema) as writer:
+            yield writer
+        return
+    with _file(out, schema) as writer:
+        yield writer
+
+
+@contextmanager
+def _file(out: str, schema: pa.Schema) -> Iterator[Writer]:
+    path = Path(out)
+    beside = path.with_name(f".{path.name}.partial")
+    try:
+        if is_folder(out):
+            beside.mkdir(exist_ok=True)
+            with parquet(beside / "part-00000.parquet", schema) as writer:
+                yield writer
+            replace_folder(beside, path)
+        else:
+            with _format(path.name.lower(), beside, schema) as writer:
+                yield writer
+            beside.replace(path)
+    except OSError as error:
+        raise OutputError(f"{out!r} cannot be written: {error.strerror or error}. Nothing was changed.") from error
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+        with suppress(OSError):
+            beside.unlink()
+
+
+def replace_folder(made: Path, target: Path) -> None:
+    """Put a folder in the place of another one, which is deleted when the new one stands there."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    aside = target.with_name(f".{target.name}.replaced")
+    shutil.rmtree(aside, ignore_errors=True)
+    with suppress(FileNotFoundError):
+        target.rename(aside)
+    made.rename(target)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+@contextmanager
+def parquet(path: Path, schema: pa.Schema) -> Iterator[FileRows]:
+    """Open a Parquet file for tables of a schema."""
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        yield FileRows(writer, schema)
+
+
+@contextmanager
+def _format(name: str, path: Path, schema: pa.Schema) -> Iterator[Writer]:
+    if name.endswith(".parquet"):
+        with parquet(path, schema) as writer:
+            yield writer
+    else:
+        compression = "gzip" if name.endswith(".gz") else None
+        with (
+            pa.output_stream(str(path), compression=compression) as stream,
+            pa_csv.CSVWriter(stream, schema) as csv,
+        ):
+            yield FileRows(csv, schema)
+
+
+@dataclass(frozen=True)
+class FileRows:
+    """Gives each table the file's schema, metadata included."""
+
+    writer: Any
+    schema: pa.Schema
+
+    def write(self, table: pa.Table) -> None:
+        """Append rows."""
+        self.writer.write_table(table.cast(self.schema))
+
+
+@contextmanager
+def _sql_table(url: str, name: str, schema: pa.Schema) -> Iterator[Writer]:
+    """One transaction: create the table if need be, empty it, fill it, commit."""
+    engine = engine_for(url)
+    columns = {pa.string(): sa.Text, pa.float64(): sa.Double, pa.int64(): sa.BigInteger}
+    target = sa.Table(
+        name,
+        sa.MetaData(),
+        *(
+            sa.Column(
+                field.name,
+                columns[field.type](),
+                primary_key=field.name in ("customer_id", "horizon_days"),
+            )
+            for field in schema
+        ),
+    )
+    try:
+        with engine.begin() as connection:
+            target.create(connection, checkfirst=True)
+            connection.execute(sa.delete(target))
+            yield _Inserting(connection, target)
+    except sa.exc.SQLAlchemyError as error:
+        cause = str(getattr(error, "orig", None) or error).splitlines()[0]
+        raise OutputError(
+            f"Table {name!r} at {hidden(url)!r} cannot be written: {cause[:200]}. Nothing was changed."
+        ) from error
+    finally:
+        engine.dispose()
+
+
+@dataclass(frozen=True)
+class _Inserting:
+    """Appends tables to a SQL table inside an open transaction."""
+
+    connection: sa.Connection
+    target: sa.Table
+
+    def write(self, table: pa.Table) -> None:
+        self.connection.execute(sa.insert(self.target), table.to_pylist())

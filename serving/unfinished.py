@@ -1,0 +1,104 @@
+"""`OUT.partial/`: what a batch in parts has got so far, so that a killed one can go on and nothing is left behind.
+
+The folder carries the fingerprint of what is being done. A start without `--resume` deletes what it finds; one with
+it goes on where the fingerprint is the same.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Final
+
+from features.errors import OutputError, UsageError
+
+_FINGERPRINT, _LOCK = "fingerprint.json", "lock"
+ORDERS: Final = "orders"
+"""Folder of the parted log."""
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """The folder of a batch that is under way; only one process at a time holds it.
+
+    Attributes
+    ----------
+    resumed
+        Whether an earlier run of the same fingerprint is being continued.
+    """
+
+    folder: Path
+    resumed: bool
+
+    @property
+    def orders(self) -> Path:
+        """Where the parted order log lies; it does not exist until there is one."""
+        return self.folder / ORDERS
+
+    def file(self, kind: str, place: int) -> Path:
+        """Finished file of a part: it is there whole or not at all."""
+        return self.folder / f"{kind}-{place:05d}.parquet"
+
+    @contextmanager
+    def writing(self, kind: str, place: int) -> Iterator[Path]:
+        """Path to write a part's file to; it gets its name when the block ends well."""
+        target = self.file(kind, place)
+        beside = target.with_suffix(".tmp")
+        yield beside
+        with beside.open("rb+") as stream:
+            os.fsync(stream.fileno())  # a name never stands for bytes that a power cut can take back
+        beside.replace(target)
+
+
+def remove(folder: Path) -> None:
+    """Delete the folder of a batch, if it is one."""
+    if (folder / _FINGERPRINT).exists():
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def unfinished(folder: Path, fingerprint: dict[str, Any], resume: bool) -> Iterator[Unfinished]:
+    """Hold the folder of a batch: emptied, or as an earlier run with the same fingerprint left it.
+
+    Raises
+    ------
+    UsageError
+        Another process is at work in it.
+    OutputError
+        It cannot be made.
+    """
+    text = json.dumps(fingerprint, sort_keys=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / _LOCK).open("w")
+    except OSError as error:
+        raise OutputError(f"{str(folder)!r} cannot be made: {error.strerror or error}. Nothing was changed.") from error
+    with lock:
+        _take(lock, folder)
+        noted = folder / _FINGERPRINT
+        same = resume and noted.exists() and noted.read_text() == text
+        if not same:
+            _empty(folder)
+            noted.write_text(text)
+        yield Unfinished(folder, same)
+
+
+def _take(lock: IO[str], folder: Path) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        raise UsageError(f"Another run is at work in {str(folder)!r}: wait for it, or stop it.") from None
+
+
+def _empty(folder: Path) -> None:
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != _LOCK:
+            path.unlink()
