@@ -12,6 +12,7 @@ import features
 from commands.backtest import backtest
 from commands.bundle import bundle
 from commands.console import say
+from commands.features import features as features_
 from commands.follow import follow
 from commands.promote import promote, rollback
 from commands.score import score
@@ -33,6 +34,7 @@ app.command()(backtest)
 app.command()(promote)
 app.command()(rollback)
 app.command()(score)
+app.command("features")(features_)
 app.command()(serve)
 app.command()(follow)
 app.command()(bundle)

@@ -30,7 +30,7 @@ from features.validation import Intake, RawOrders, currency_of, numbered, rules_
 
 _ROW: Final = "__row__"
 """Column of a part on disk: place of the row among all that were read."""
-_SPLIT_ROWS: Final = 1 << 20
+_SPLIT_ROWS: Final = 1 << 18
 _ABOUT, _SHARED = "parts.json", "shared.npz"
 
 
@@ -198,7 +198,7 @@ def _deal(table: pa.Table, writers: list[pa.ipc.RecordBatchStreamWriter]) -> Non
 
 
 def _joined(chunks: Iterator[pa.Table]) -> Iterator[pa.Table]:
-    """Tables of about a million rows, and the empty one that tells the schema."""
+    """Tables of about half a million rows, and the empty one that tells the schema."""
     held: list[pa.Table] = []
     n_held = 0
     for number, chunk in enumerate(chunks):

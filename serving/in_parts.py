@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 from typing import Any, Final
@@ -214,7 +214,7 @@ class _Making:
                 pq.write_table(intake.rejected, path)
         with self.unfinished.writing(_ROWS, place) as path, parquet(path, self.work.schema) as rows:
             done = Done(intake.accounts, self.work.rows(intake.log, rows, on_rows))
-            rows.writer.add_key_value_metadata({_DONE: json.dumps(asdict(done))})
+            rows.writer.add_key_value_metadata({_DONE: json.dumps({"read": vars(done.read), "made": vars(done.made)})})
         return done
 
     def tables(self, kind: str) -> Iterator[pa.Table]:

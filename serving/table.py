@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
@@ -63,12 +64,24 @@ def to_table(bundle: Bundle, answers: Answers) -> pa.Table:
     n_customers, n_horizons = answers.log.n_customers, len(answers.predictions.horizons)
     about = {f"model_{key}": value for key, value in identity(bundle).items()}
     shared = {**customer_columns(bundle, answers), **about}
-    shared["segments"] = np.array([json.dumps(names) for names in answers.place.segments], dtype=object)
-    shared["flags"] = np.array([json.dumps(flags) for flags in answers.place.flags], dtype=object)
-    shared["null_reasons"] = np.array([json.dumps(r, sort_keys=True) for r in answers.null_reasons()], dtype=object)
+    shared["segments"] = np.array([_list(tuple(names)) for names in answers.place.segments], dtype=object)
+    shared["flags"] = np.array([_list(tuple(flags)) for flags in answers.place.flags], dtype=object)
+    nulls = (tuple(reasons.items()) for reasons in answers.null_reasons())
+    shared["null_reasons"] = np.array([_mapping(items) for items in nulls], dtype=object)
     parts = [_arrow({**shared, **horizon_columns(answers, place)}, n_customers) for place in range(n_horizons)]
     side_by_side = np.arange(n_customers * n_horizons).reshape(n_horizons, n_customers).T.ravel()
     return pa.concat_tables(parts).take(pa.array(side_by_side))
+
+
+@lru_cache(maxsize=4096)
+def _list(names: tuple[str, ...]) -> str:
+    """JSON; few lists are different in a whole base, and each is written once."""
+    return json.dumps(names)
+
+
+@lru_cache(maxsize=4096)
+def _mapping(items: tuple[tuple[str, str], ...]) -> str:
+    return json.dumps(dict(items), sort_keys=True)
 
 
 def _arrow(columns: Mapping[str, Any], n_rows: int) -> pa.Table:

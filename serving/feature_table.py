@@ -1,0 +1,39 @@
+"""The features of the whole base as rows of a table, one row a customer: what the registered model takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+
+from features.catalogue import CATALOGUE
+from features.instants import isoformat
+from features.matrix import blocks, feature_matrix
+from features.orders import OrderLog
+from serving.batch import BLOCK_ROWS, NOTHING_MADE, Tally
+from serving.output import Writer
+
+SCHEMA: Final = pa.schema(
+    [("customer_id", pa.string()), ("as_of", pa.string()), *((name, pa.float64()) for name in CATALOGUE.names)]
+)
+
+
+def write_features(log: OrderLog, as_of: int, writer: Writer, on_rows: Callable[[int], None]) -> Tally:
+    """Write the features of every customer with an order before `as_of`; null where a feature is undefined.
+
+    `on_rows` is told how many orders were looked at; what it raises ends the work.
+    """
+    tally, moment = NOTHING_MADE, isoformat(as_of)
+    for low, high in blocks(log.starts, BLOCK_ROWS):
+        some = log.customers(low, high)
+        matrix = feature_matrix(some, as_of)
+        n_known = len(matrix.customers)
+        columns = [pa.array(matrix.values[:, place], from_pandas=True) for place in range(len(matrix.names))]
+        ids = pa.array(some.customer_ids[matrix.customers], pa.string())
+        writer.write(pa.table([ids, pa.repeat(moment, n_known), *columns], schema=SCHEMA))
+        after = int(np.count_nonzero(some.ordered_at >= as_of))
+        tally += Tally(high - low, high - low - n_known, n_known, after)
+        on_rows(some.n_rows)
+    return tally

@@ -1,0 +1,192 @@
+"""A base in parts as its user meets it: killed, resumed, within memory, and the same rows as in one piece."""
+
+from __future__ import annotations
+
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import sqlalchemy as sa
+
+from commands.batches import memory_bytes
+from commands.cli import run
+from features.errors import UsageError
+
+CLV = str(Path(sys.executable).with_name("clv"))
+N_ROWS = 600_000
+LITTLE = ["--memory", "500MB"]
+
+
+@pytest.fixture(scope="module")
+def orders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of Parquet files, rows in the order in which they came."""
+    folder = tmp_path_factory.mktemp("log")
+    rng = np.random.default_rng(3)
+    at = np.sort(rng.integers(0, 400 * 86_400, N_ROWS)).astype("m8[s]") + np.datetime64("2023-01-01", "us")
+    amount = np.round(rng.gamma(2.0, 15.0, N_ROWS), 2).astype(str).astype(object)
+    amount[::10_000] = "free"
+    table = pa.table({"customer_id": rng.integers(0, 80_000, N_ROWS), "ordered_at": at, "amount": amount})
+    for place in range(3):
+        pq.write_table(table.slice(place * N_ROWS // 3, N_ROWS // 3), folder / f"{place}.parquet")
+    return folder
+
+
+Words = Callable[..., list[str]]
+
+
+@pytest.fixture
+def words(home: Path, orders: Path, bundle_folder: Path) -> Words:
+    """`score` with the bundle; the rest is given."""
+
+    def of(out: str, *more: str) -> list[str]:
+        return ["score", str(orders), "--bundle", str(bundle_folder), "--horizon-days", "30", "--out", out, *more]
+
+    return of
+
+
+def by_customer(path: str) -> pa.Table:
+    return pq.read_table(path).replace_schema_metadata().sort_by("customer_id")
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_in_parts_and_in_one_piece_are_the_same_rows(
+    words: Words, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(words("whole.parquet", "--rejected", "whole.csv")) == 0
+    whole = capsys.readouterr().err
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / "part-00000.parquet").write_text("yesterday's")
+    for out in ("parts.parquet", "parts/", "parts.csv.gz"):
+        assert run(words(out, *LITTLE, "--rejected", "parts.csv")) == 0
+        assert capsys.readouterr().err == whole
+    expected = by_customer("whole.parquet")
+    assert expected.num_rows > 75_000
+    assert by_customer("parts.parquet").equals(expected)
+    assert by_customer("parts").equals(expected)
+    assert len(files(tmp_path / "parts")) > 5
+    assert sorted(Path("parts.csv").read_text().splitlines()) == sorted(Path("whole.csv").read_text().splitlines())
+    assert len(Path("parts.csv").read_text().splitlines()) == 61
+    assert not [name for name in files(tmp_path) if "partial" in name or "replaced" in name]
+
+
+def test_a_database_gets_all_parts_in_one_transaction(words: Words, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'scores.db'}"
+    assert run(words(url, *LITTLE)) == 0
+    assert run(words("whole.parquet")) == 0
+    engine = sa.create_engine(url)
+    with engine.connect() as connection:
+        found = connection.execute(sa.text("select count(*), sum(predicted_clv) from clv_scores")).one()
+    whole = pq.read_table("whole.parquet")
+    assert found[0] == whole.num_rows
+    assert found[1] == pytest.approx(pa.compute.sum(whole.column("predicted_clv")).as_py(), rel=1e-12)
+
+
+def killed_after(words: list[str], seconds: float, folder: Path) -> int:
+    """Exit code of a run that is killed so many seconds after its first part was finished, or the log parted."""
+    process = subprocess.Popen([CLV, *words], cwd=folder, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    while process.poll() is None and not list(folder.glob("*.partial/orders/orders-*")):
+        time.sleep(0.002)
+    time.sleep(seconds)
+    process.kill()
+    return process.wait()
+
+
+def test_a_killed_run_is_resumed_to_the_same_rows(words: Words, tmp_path: Path) -> None:
+    assert run(words("undisturbed/", *LITTLE)) == 0
+    expected = pq.read_table("undisturbed").replace_schema_metadata()
+    out = tmp_path / "scores"
+    out.mkdir()
+    (out / "part-00000.parquet").write_text("yesterday's")
+    moments = random.Random(os.getpid())
+    codes, n_finished = [], []
+    for attempt in range(3):
+        resume = ["--resume"] if attempt else []
+        codes.append(killed_after(words("scores/", *LITTLE, *resume), moments.uniform(0.0, 2.5), tmp_path))
+        n_finished.append(len(list(tmp_path.glob("scores.partial/rows-*.parquet"))))
+        if codes[-1] == -signal.SIGKILL:
+            assert (out / "part-00000.parquet").read_text() == "yesterday's"
+    assert -signal.SIGKILL in codes, "no run lived long enough to be killed"
+    assert n_finished == sorted(n_finished) or 0 in codes
+    assert run(words("scores/", *LITTLE, "--resume")) == 0
+    assert pq.read_table("scores").replace_schema_metadata().equals(expected)
+    assert files(tmp_path) == ["home", "scores", "undisturbed"] or files(tmp_path) == ["scores", "undisturbed"]
+
+
+def test_ctrl_c_keeps_finished_parts_and_a_plain_start_deletes_them(
+    words: Words, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = 0
+
+    def interrupting(*arguments: object, **more: object) -> object:
+        nonlocal seen
+        seen += 1
+        if seen == 3:
+            raise KeyboardInterrupt
+        return scored(*arguments, **more)
+
+    from serving import batch
+
+    scored = batch.score_base
+    monkeypatch.setattr(batch, "score_base", interrupting)
+    assert run(words("scores.parquet", *LITTLE)) == 130
+    assert "--resume goes on from there" in " ".join(capsys.readouterr().err.split())
+    kept = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("scores.parquet.partial/rows-*.parquet")}
+    assert kept
+    assert not (tmp_path / "scores.parquet").exists()
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    assert run(words("scores.parquet", *LITTLE, "--horizon-days", "90", "--resume")) == 0
+    assert "no interrupted run of the same orders" in " ".join(capsys.readouterr().err.split())
+    assert set(pq.read_table("scores.parquet").column("horizon_days").to_pylist()) == {30, 90}
+    assert not (tmp_path / "scores.parquet.partial").exists()
+
+
+def test_two_runs_do_not_write_to_one_place(words: Words, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import fcntl
+
+    (tmp_path / "scores.parquet.partial").mkdir()
+    with (tmp_path / "scores.parquet.partial" / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert run(words("scores.parquet", *LITTLE)) == 2
+    assert "Another run is at work" in capsys.readouterr().err
+
+
+def test_a_folder_with_other_files_is_not_replaced(
+    words: Words, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "cat.jpg").write_text("a cat")
+    assert run(words("photos/")) == 2
+    assert "holds other files" in capsys.readouterr().err
+    assert files(tmp_path / "photos") == ["cat.jpg"]
+
+
+def test_memory_is_honoured_under_a_hard_limit(words: Words, tmp_path: Path) -> None:
+    limit = memory_bytes("700MB")
+
+    def within() -> None:
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+
+    environment = {**os.environ, "MIMALLOC_ARENA_RESERVE": "64MiB"}  # else it reserves a gigabyte that it never uses
+    subprocess.run([CLV, *words("scores/", *LITTLE)], cwd=tmp_path, env=environment, check=True, preexec_fn=within)
+    assert pq.read_table("scores").num_rows > 75_000
+
+
+def test_memory_is_read_as_people_write_it() -> None:
+    assert memory_bytes("4GB") == memory_bytes("4000 mb") == 4 * 10**9
+    for wrong in ("4", "GB", "-1GB", "300MB"):
+        with pytest.raises(UsageError, match="--memory"):
+            memory_bytes(wrong)
