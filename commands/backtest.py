@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from commands.batches import Memory, read_to_train
 from commands.options import Format, OrderSource, reads_orders, wants_json
 
 
@@ -26,6 +27,7 @@ def backtest(
         float, typer.Option(help="Share of value that is margin, for the profit in --format json.")
     ] = 1.0,
     contact_cost: Annotated[float, typer.Option(help="Money that one contact costs, likewise.")] = 0.0,
+    memory: Memory = "4GB",
     format_: Format = "table",
     predictions: Annotated[
         str | None,
@@ -39,7 +41,7 @@ def backtest(
     from training.examples import Snapshots
 
     as_json, rivals = wants_json(format_), _checked(rival or [])
-    intake = orders.read()
+    intake = read_to_train(orders, memory)
     moments = [parse_instant(text) for text in as_of] if as_of else default_cases(intake.log, horizon_days)
     known, cases = Snapshots(intake.log), []
     with fitting("backtest") as progress:

@@ -18,6 +18,7 @@ from features.errors import UsageError
 
 if TYPE_CHECKING:
     from features.parts import Parts
+    from features.validation import Intake
     from serving.in_parts import Batch, Done, Work
     from serving.output import Writer
 
@@ -78,34 +79,59 @@ def batch(orders: OrderSource, out: str, about: dict[str, Any], *, memory: str, 
         An output of an unknown kind, or memory that cannot be read or is too little.
     """
     import features
-    from commands.console import counting, say
-    from serving.in_parts import batch_of, rows_at_once
+    from commands.console import say
+    from serving.in_parts import rows_at_once
     from serving.output import checked_out
 
     if out != STORE:
         checked_out(out)
-    rows = rows_at_once(memory_bytes(memory), _THREADS)
-    source, options = orders.open()
     fingerprint = {"clv": features.__version__, **orders.identity(), **about}
-    with ExitStack() as stack:
-        with counting("reading", source.n_rows_about) as advance:
-            holding = batch_of(
-                source,
-                options,
-                now_us(),
-                folder=_partial(out),
-                fingerprint=fingerprint,
-                resume=resume,
-                rows=rows,
-                on_rows=advance,
-            )
-            held = stack.enter_context(holding)
-        _require_orders(held.parts, orders)
+    with _read(orders, _partial(out), fingerprint, resume, rows_at_once(memory_bytes(memory), _THREADS)) as held:
         if held.unfinished is not None and held.unfinished.resumed:
             say("Going on from the finished parts of the interrupted run.")
         elif resume:
             say("There is no interrupted run of the same orders, model and settings: starting from the beginning.")
         yield Doing(orders, held)
+
+
+def read_to_train(orders: OrderSource, memory: str) -> Intake:
+    """Read an order log, or a sample of its customers where it has very many; the rejected rows are written."""
+    from commands.console import counting, say
+    from commands.settings import home
+    from features.sampling import read_sample
+    from serving.in_parts import rows_at_once
+    from serving.unfinished import remove_abandoned
+
+    place = home().run
+    for left in place.glob("reading-*.partial"):
+        remove_abandoned(left)
+    folder = place / f"reading-{os.getpid()}.partial"
+    with (
+        _read(orders, folder, {}, False, rows_at_once(memory_bytes(memory), 1)) as held,
+        counting("drawing customers", held.parts.n_rows) as advance,
+    ):
+        intake = read_sample(held.parts, on_rows=advance)
+    remove_abandoned(folder)
+    orders.write_rejected(iter([intake.rejected]))
+    say(intake.accounts.summary())
+    if intake.log.n_customers < intake.accounts.n_customers:
+        say(f"{intake.log.n_customers:,} of the customers were drawn, alike in activity, to learn from.")
+    return intake
+
+
+@contextmanager
+def _read(orders: OrderSource, folder: Path, fingerprint: dict[str, Any], resume: bool, rows: int) -> Iterator[Batch]:
+    """Read with a bar; a log without a usable order is refused."""
+    from commands.console import counting
+    from serving.in_parts import Target, batch_of
+
+    source, options = orders.open()
+    with ExitStack() as stack:
+        with counting("reading", source.n_rows_about) as advance:
+            target = Target(folder, fingerprint, resume, rows)
+            held = stack.enter_context(batch_of(source, options, now_us(), target, on_rows=advance))
+        _require_orders(held.parts, orders)
+        yield held
 
 
 def _require_orders(parts: Parts, orders: OrderSource) -> None:

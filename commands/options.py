@@ -20,7 +20,6 @@ if TYPE_CHECKING:  # pyarrow is imported only when a log is read
 
     from features.options import ReadOptions
     from features.sources import RawSource
-    from features.validation import Intake
 
 AsOf = Annotated[
     str | None,
@@ -95,17 +94,6 @@ class OrderSource:
     options: ReadOptions
     rejected: str | None
 
-    def read(self) -> Intake:
-        """Read and validate; write the rejected rows where that was asked for."""
-        from commands.console import say
-        from features.reading import read_orders
-
-        source, options = self.open()
-        raw = source.read()
-        intake = read_orders(self.path, options, now=now_us(), on_rejected=self._write_rejected, raw=raw)
-        say(intake.accounts.summary())
-        return intake
-
     def open(self) -> tuple[RawSource, ReadOptions]:
         """Open the rows, and say how they are to be read."""
         from features.sources import RawSource, open_raw
@@ -126,9 +114,6 @@ class OrderSource:
 
         files = [] if self.path == STORE else identity(self.path)
         return {"orders": self.path, "files": files, "options": repr(self.options)}
-
-    def _write_rejected(self, rows: Table) -> None:
-        self.write_rejected(iter([rows]))
 
     def write_rejected(self, tables: Iterator[Table]) -> None:
         """Write the rows that could not be used where that was asked for."""

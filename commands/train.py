@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from commands.batches import Memory, read_to_train
 from commands.options import (
     AsOf,
     Format,
@@ -21,6 +22,7 @@ def train(
     as_of: AsOf = None,
     horizon_days: Horizons = None,
     name: Name = "clv",
+    memory: Memory = "4GB",
     format_: Format = "table",
 ) -> None:
     """Fit, evaluate on held-out windows, log to MLflow and register as challenger."""
@@ -31,7 +33,7 @@ def train(
 
     as_json, place = wants_json(format_), home()
     registry = Registry(place.registry_uri, place.artifacts)
-    intake = orders.read()
+    intake = read_to_train(orders, memory)
     registry.ensure_reachable()
     moment = instant(as_of, intake.log.complete_until)
     with fitting("training") as progress:

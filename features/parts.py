@@ -68,7 +68,7 @@ class Parts:
         OrdersError
             As `validate`.
         """
-        return self._only if self.folder is None else validate(self.raw(place), self._settings, self.now)
+        return self._only if self.folder is None else validate(self.raw(place), self.settings, self.now)
 
     @cached_property
     def _only(self) -> Intake:
@@ -103,7 +103,7 @@ class Parts:
         return int(at.max(initial=0, where=at <= self.now + DAY_US))
 
     @cached_property
-    def _settings(self) -> ReadOptions:
+    def settings(self) -> ReadOptions:
         """The options, with the one currency of all parts."""
         if CURRENCY not in self._table(0).column_names:
             return self.options

@@ -121,26 +121,36 @@ def _opened(out: str | AbstractContextManager[Writer], schema: pa.Schema) -> Abs
     return output(out, schema) if isinstance(out, str) else out
 
 
+@dataclass(frozen=True)
+class Target:
+    """Where and how an order log is parted.
+
+    Attributes
+    ----------
+    folder
+        Of the parts and of what is made of them, where there are several.
+    fingerprint
+        Of the orders and of what is done with them: a run is resumed only where it is the same.
+    rows
+        Rows of a part, about.
+    """
+
+    folder: Path
+    fingerprint: dict[str, Any]
+    resume: bool
+    rows: int
+
+
 @contextmanager
 def batch_of(
-    source: RawSource,
-    options: ReadOptions,
-    now: int,
-    *,
-    folder: Path,
-    fingerprint: dict[str, Any],
-    resume: bool,
-    rows: int,
-    on_rows: OnRows = lambda _: None,
+    source: RawSource, options: ReadOptions, now: int, target: Target, on_rows: OnRows = lambda _: None
 ) -> Iterator[Batch]:
-    """Read an order log, in parts of about `rows` rows, into `folder` where that makes several.
+    """Read an order log, in several parts where it has more rows than a part may have.
 
     Parameters
     ----------
     now
         Rows later than one day after it are rejected; a resumed run keeps that of its beginning.
-    fingerprint
-        Of the orders and of what is done with them: a run is resumed only where it is the same.
 
     Raises
     ------
@@ -149,11 +159,12 @@ def batch_of(
     OutputError
         The folder cannot be written.
     """
+    folder, rows = target.folder, target.rows
     if source.n_rows_about <= rows:
         remove(folder)
         yield Batch(part_orders(source, options, now, folder, rows), None)
         return
-    with unfinished(folder, {**fingerprint, "rows": rows}, resume) as held:
+    with unfinished(folder, {**target.fingerprint, "rows": rows}, target.resume) as held:
         try:
             parts = parts_in(held.orders, options)
             if parts is None:

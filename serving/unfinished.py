@@ -62,6 +62,16 @@ def remove(folder: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def remove_abandoned(folder: Path) -> None:
+    """Delete the folder of a batch that no process is at work in."""
+    try:
+        with (folder / _LOCK).open("r") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            remove(folder)
+    except OSError:
+        return  # there is none, or it is not abandoned
+
+
 @contextmanager
 def unfinished(folder: Path, fingerprint: dict[str, Any], resume: bool) -> Iterator[Unfinished]:
     """Hold the folder of a batch: emptied, or as an earlier run with the same fingerprint left it.

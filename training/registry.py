@@ -181,7 +181,8 @@ def _log_run(trained: Trained, intake: Intake) -> None:
     mlflow.log_metrics(
         {
             **rows,
-            "customers": intake.log.n_customers,
+            "customers": intake.accounts.n_customers,
+            "customers_trained_on": intake.log.n_customers,
             "identical_rows": intake.accounts.identical_rows,
         }
     )

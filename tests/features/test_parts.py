@@ -1,4 +1,4 @@
-"""A log in parts by customer holds what the log holds in one piece: the same rows, accounts and verdicts."""
+"""A log in parts by customer, and a sample of it, hold what the log in one piece holds."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from features.errors import OrdersError
 from features.hashing import buckets, hashes
 from features.instants import parse_instant
 from features.options import ReadOptions
+from features.orders import OrderLog
 from features.parts import Parts, part_orders, parts_in
 from features.reading import read_orders
+from features.sampling import drawn, read_sample
 from features.sources import open_raw
 from features.validation import NOTHING_READ, Intake
 
@@ -138,3 +140,48 @@ def test_hashes_depend_on_the_id_alone() -> None:
     ]
     spread = np.bincount(buckets(pa.chunked_array([pa.array(np.arange(100_000))]), 10))
     assert spread.min() > 9_500
+
+
+@pytest.fixture(params=[400, 10**6], ids=["in parts", "in one piece"])
+def parts(request: pytest.FixtureRequest, tmp_path: Path) -> Parts:
+    pq.write_table(messy(), tmp_path / "orders.parquet")
+    return parted(tmp_path / "orders.parquet", tmp_path / "parts", rows=request.param)
+
+
+def test_a_sample_has_whole_customers_and_the_accounts_of_all(parts: Parts) -> None:
+    everyone = read_sample(parts)
+    few = read_sample(parts, 80)
+    assert 60 <= few.log.n_customers <= 100
+    whole = facts([everyone])
+    assert all(fact in whole for fact in facts([few]))
+    assert few.accounts == everyone.accounts
+    assert few.log.complete_until == everyone.log.complete_until
+    assert few.rejected.num_rows == everyone.accounts.n_rejected
+    assert facts([read_sample(parts, 80)]) == facts([few])
+    assert facts([read_sample(parts, 80, seed=1)]) != facts([few])
+
+
+def test_in_parts_everyone_is_the_log(tmp_path: Path) -> None:
+    pq.write_table(messy(), tmp_path / "orders.parquet")
+    log = read_sample(parted(tmp_path / "orders.parquet", tmp_path / "parts")).log
+    whole = read_orders(str(tmp_path / "orders.parquet"), now=parted(tmp_path / "orders.parquet", tmp_path / "x").now)
+    assert list(log.customer_ids) == list(whole.log.customer_ids)
+    assert log.amount.tolist() == whole.log.amount.tolist()
+
+
+@pytest.mark.parametrize("share", [0.1, 0.37, 1.0])
+def test_each_layer_of_activity_has_its_share(shop: OrderLog, share: float) -> None:
+    chosen = drawn(shop, share, np.random.default_rng(2))
+    assert len(chosen) == pytest.approx(shop.n_customers * share, abs=1)
+    assert (np.diff(chosen) > 0).all()
+    n_orders = np.diff(shop.starts)
+    for layer in (n_orders == 1, n_orders == 2, n_orders > 2, n_orders > 5):
+        assert layer[chosen].sum() == pytest.approx(layer.sum() * share, abs=2)
+
+
+def test_each_customer_has_the_same_chance(shop: OrderLog) -> None:
+    times = np.zeros(shop.n_customers)
+    for seed in range(400):
+        times[drawn(shop, 0.25, np.random.default_rng(seed))] += 1
+    assert times.mean() == pytest.approx(100.0, abs=1.0)
+    assert times.std() < 15.0  # binomial: 8.7
