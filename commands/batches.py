@@ -65,7 +65,8 @@ class Doing:
             if self.batch.unfinished is not None:
                 say("Finished parts are kept: the same command with --resume goes on from there.")
             raise
-        say(done.read.summary())
+        if self.batch.unfinished is not None:
+            say(done.read.summary())
         return done
 
 
@@ -76,20 +77,19 @@ def batch(orders: OrderSource, out: str, about: dict[str, Any], *, memory: str, 
     Raises
     ------
     UsageError
-        An output of an unknown kind, or memory that cannot be read or is too little.
+        Memory that cannot be read or is too little.
     """
     import features
     from commands.console import say
     from serving.in_parts import rows_at_once
-    from serving.output import checked_out
 
-    if out != STORE:
-        checked_out(out)
     fingerprint = {"clv": features.__version__, **orders.identity(), **about}
     with _read(orders, _partial(out), fingerprint, resume, rows_at_once(memory_bytes(memory), _THREADS)) as held:
-        if held.unfinished is not None and held.unfinished.resumed:
+        if held.unfinished is None:
+            say(held.parts.intake(0).accounts.summary())
+        elif held.unfinished.resumed:
             say("Going on from the finished parts of the interrupted run.")
-        elif resume:
+        if resume and not (held.unfinished and held.unfinished.resumed):
             say("There is no interrupted run of the same orders, model and settings: starting from the beginning.")
         yield Doing(orders, held)
 

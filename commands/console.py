@@ -13,12 +13,15 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     SpinnerColumn,
+    Task,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
 if TYPE_CHECKING:
     from training.backtest import Case
@@ -62,9 +65,19 @@ def fitting(title: str) -> Iterator[FitProgress]:
         TimeElapsedColumn(),
         console=STDERR,
         transient=True,
+        disable=not STDERR.is_terminal,
     ) as bar:
         task = bar.add_task(title)
         yield FitProgress(stage=lambda text: bar.update(task, description=f"{title}: {text}"))
+
+
+class _Rate(ProgressColumn):
+    """How many a second."""
+
+    def render(self, task: Task) -> Text:
+        """Render the rate of late."""
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed:,.0f}/s")
 
 
 @contextmanager
@@ -74,10 +87,11 @@ def counting(title: str, total: int) -> Iterator[Any]:
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
+        _Rate(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=STDERR, transient=True) as bar:
+    with Progress(*columns, console=STDERR, transient=True, disable=not STDERR.is_terminal) as bar:
         task = bar.add_task(title, total=total)
         yield lambda n: bar.advance(task, n)
 

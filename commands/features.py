@@ -22,9 +22,11 @@ def features(
     from features.instants import isoformat
     from serving.feature_table import SCHEMA, write_features
     from serving.in_parts import Work
+    from serving.output import checked_out
 
     if out == STORE:
         raise UsageError("The order store holds no features: write them to a file, a folder or another database.")
+    checked_out(out)
     with batch(orders, out, {"features": SCHEMA.names, "as_of": as_of}, memory=memory, resume=resume) as doing:
         moment = instant(as_of, doing.complete_until)
         work = Work(

@@ -47,10 +47,13 @@ def score(
     from serving.answer import identity
     from serving.batch import score_base
     from serving.in_parts import Work
+    from serving.output import checked_out
     from serving.scorer import Question
     from serving.store_log import scores_into
     from serving.table import SCHEMA
 
+    if out != STORE:
+        checked_out(out)
     if not 0.0 < margin <= 1.0:
         raise UsageError(f"--margin {margin} must be above 0 and at most 1.")
     if bundle is None:

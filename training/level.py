@@ -10,7 +10,9 @@ forecast is taken, and
 where s is the shop's season and mood over time: a Gaussian process of a constant, a yearly season
 and short-lived shocks. The level of a longer window ahead follows from the same s. The settings of
 the process are not chosen but averaged over a grid by likelihood × prior, so that a short history
-shrinks the level to 0.
+shrinks the level to 0. Before a year was seen, nothing tells what lasts from a season that will turn:
+the constant and the longer shocks then count by the share of the year that was, while the constant
+stays in the error.
 """
 
 from __future__ import annotations
@@ -170,16 +172,16 @@ def _posteriors(
     season = both @ (np.exp(-2.0 * np.sin(np.pi * apart / _YEAR) ** 2 / 0.6**2 - apart / (20 * _YEAR))) @ both.T
     young = 0.1 * np.exp(-(past.history_days - MIN_HISTORY_DAYS) / 60.0)
     noise = np.diag(past.variance + young**2 + 1e-4)
-    found = []
-    for shock_days in _SHOCK_DAYS:
+    found, lasting = [], min(1.0, n_seen * BIN_DAYS / _YEAR)
+    for shock_days, weight in zip(_SHOCK_DAYS, (1.0, lasting), strict=True):
         shock = both @ np.exp(-apart / shock_days) @ both.T
         for constant, of_season, of_shock in product(_CONSTANT, _SEASON, _SHOCK):
-            between = constant**2 + of_season**2 * season + of_shock**2 * shock
+            between = (lasting * constant) ** 2 + of_season**2 * season + of_shock**2 * shock
             root = np.linalg.cholesky(between[:n_seen, :n_seen] + noise)
             whitened, towards = np.linalg.solve(root, np.stack([past.log_ratio, between[:n_seen, n_seen]], axis=1)).T
             prior = (np.log(of_season / _SEASON_CENTRE) / _PRIOR_SPREAD) ** 2
             prior += (np.log(of_shock / _SHOCK_CENTRE) / _PRIOR_SPREAD) ** 2
-            score = -0.5 * (whitened @ whitened + prior) - np.log(np.diag(root)).sum()
-            left = float(between[n_seen, n_seen] - towards @ towards)
+            score = np.log(weight) - 0.5 * (whitened @ whitened + prior) - np.log(np.diag(root)).sum()
+            left = float(between[n_seen, n_seen] - towards @ towards + (1.0 - lasting**2) * constant**2)
             found.append((float(score), float(towards @ whitened), max(left, 0.0)))
     return found
