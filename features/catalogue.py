@@ -52,12 +52,6 @@ class Feature:
     needs: tuple[str, ...]
     compute: Callable[[Purchases], FloatArray]
 
-    def values(self, orders: Purchases) -> FloatArray:
-        """Compute the feature, null for everyone where a needed column is absent."""
-        if self.needs and not orders.available.issuperset(self.needs):
-            return np.full(orders.n_customers, np.nan)
-        return self.compute(orders)
-
 
 class Catalogue:
     """Ordered mapping of feature names to entries."""
@@ -78,6 +72,13 @@ class Catalogue:
     def names(self) -> tuple[str, ...]:
         """All feature names, in the order of the table's columns."""
         return tuple(self._entries)
+
+    def values(self, orders: Purchases, name: str) -> FloatArray:
+        """Compute a feature, null for everyone where a needed column is absent."""
+        entry = self._entries[name]
+        if entry.needs and not orders.available.issuperset(entry.needs):
+            return np.full(orders.n_customers, np.nan)
+        return entry.compute(orders)
 
     def add(self, entry: Feature) -> None:
         """Register an entry. Raises ValueError when the name is taken."""

@@ -12,14 +12,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import cached_property
+from functools import reduce
+from itertools import accumulate
+from typing import Final
 
 import numpy as np
 
 from features.arrays import AnyArray, BoolArray, FloatArray, IntArray
-from features.instants import DAY_US, first_day_of_month, local_us, month_of_day
+from features.instants import DAY_US, local_us, month_of_day
+from features.once import once
 from features.orders import OrderLog
-from features.segments import Segments
+from features.segments import Ranks, Segments
+from features.traits import MARKS, TRAITS, codes
+
+WINDOW_EDGES_DAYS: Final = (30, 90, 180, 360, 365)
+"""Ages at which a window may begin or end, ascending."""
+_WINDOW_EDGES_US: Final = tuple(days * DAY_US for days in WINDOW_EDGES_DAYS)
+EVENING_US: Final = 18 * 3_600_000_000
 
 
 def before(log: OrderLog, as_of: int) -> OrderLog:
@@ -50,7 +59,7 @@ class Events(Segments):
         self._rows = Segments(log.starts[1:] - log.starts[:-1])
         if log.event is None:
             self._first_rows = None
-            super().__init__(self._rows.lengths)
+            self._adopt(self._rows)
             self.amount, self.at = log.amount, log.ordered_at
         else:
             opens = np.ones(log.n_rows, dtype=np.bool_)
@@ -59,7 +68,12 @@ class Events(Segments):
             super().__init__(self._rows.select(opens).lengths)
             event_at = log.ordered_at if log.event_at is None else log.event_at
             self.amount, self.at = self._netted(log.amount), event_at[self._first_rows]
-        self.items = Items(self._rows, log.optional, log.amount > 0.0)
+        self._row_amount = log.amount
+
+    @once
+    def items(self) -> Items:
+        """Rows with a positive amount."""
+        return Items(self._rows, self._optional, self._row_amount > 0.0)
 
     def _netted(self, rows: FloatArray) -> FloatArray:
         """Sum the lines of each event; what is left of lines that cancel out is rounding, and becomes 0."""
@@ -85,8 +99,18 @@ class Events(Segments):
         return np.asarray(codes if self._first_rows is None else codes[self._first_rows])
 
 
+class Refunds(Segments):
+    """Events with a negative value, oldest first per customer."""
+
+    def __init__(self, events: Events) -> None:
+        self._places = np.flatnonzero(events.amount < 0.0)
+        super().__init__(np.bincount(events.customer_of_row[self._places], minlength=events.n_customers))
+        self.value = -events.amount[self._places]
+        self.at = events.at[self._places]
+
+
 class Purchases(Segments):
-    """Orders with a positive value before `as_of`: the `o` of every feature definition.
+    """Orders with a positive value: the `o` of every feature definition. `log` ends before `as_of`.
 
     Columns are float64 of shape (n_rows,) unless said otherwise, oldest first per customer.
     """
@@ -97,56 +121,103 @@ class Purchases(Segments):
         self._resolve = resolve
         self._memo: dict[str, FloatArray] = {}
         self._halved: dict[int, FloatArray] = {}
-        past = before(log, as_of)
-        self.events = Events(past)
-        self.items = self.events.items
+        self.events = Events(log)
         self.available = frozenset(log.optional)
-        self._mask = self.events.amount > 0.0
-        self._all = bool(self._mask.all())
-        super().__init__(self.events.lengths if self._all else self.events.select(self._mask).lengths)
+        positive = self.events.amount > 0.0
+        self._places = None if positive.all() else np.flatnonzero(positive)
+        self._orders_before = np.zeros(0 if self._places is None else self.events.n_rows + 1, dtype=np.int64)
+        if self._places is None:
+            self._adopt(self.events)
+        else:
+            before_row = self._orders_before
+            np.cumsum(positive, out=before_row[1:])
+            super().__init__(before_row[self.events.ends] - before_row[self.events.starts])
+
+    @property
+    def items(self) -> Items:
+        """Rows of the log with a positive amount."""
+        return self.events.items
+
+    @once
+    def refunds(self) -> Refunds:
+        """Events with a negative value."""
+        return Refunds(self.events)
 
     def __getitem__(self, feature: str) -> FloatArray:
         """Another feature's values, shape (n_customers,), computed once."""
-        if feature not in self._memo:
-            self._memo[feature] = self._resolve(self, feature)
-        return self._memo[feature]
+        known = self._memo.get(feature)
+        if known is None:
+            known = self._memo[feature] = self._resolve(self, feature)
+        return known
 
     def _of(self, events: AnyArray) -> AnyArray:
-        return events if self._all else events[self._mask]
+        return events if self._places is None else events[self._places]
 
-    @cached_property
+    @once
+    def customer_of_row(self) -> IntArray:
+        """Position of each order's customer."""
+        return self._of(self.events.customer_of_row)
+
+    @once
     def amount(self) -> FloatArray:
         """Value of the order, > 0."""
         return self._of(self.events.amount)
 
-    @cached_property
+    @once
     def log_amount(self) -> FloatArray:
         """Natural logarithm of the value."""
         return np.log(self.amount)
 
-    @cached_property
+    @once
     def at(self) -> IntArray:
         """Instant of the order, int64 µs UTC."""
         return self._of(self.events.at)
 
-    @cached_property
+    @once
     def age_us(self) -> IntArray:
         """Microseconds from the order to `as_of`, int64, > 0."""
         return self.as_of - self.at
 
-    @cached_property
+    @once
     def age_days(self) -> FloatArray:
         """Whole days from the order to `as_of`."""
         return (self.age_us // DAY_US).astype(np.float64)
 
-    @cached_property
-    def event_age_us(self) -> IntArray:
-        """Microseconds from the order or refund to `as_of`, int64, > 0, one for each row of `events`."""
-        return self.as_of - self.events.at
+    @once
+    def _between_edges(self) -> FloatArray:
+        """Orders, and net value of the events, from edge to edge, shape (2, n_edges + 1, n_customers)."""
+        events, age = self.events, self.as_of - self.events.at
+        older = np.zeros(events.n_rows, dtype=np.int8)
+        for edge in _WINDOW_EDGES_US:
+            older += age > edge
+        opens = np.flatnonzero(events.opens_run(older))
+        cells = events.customer_of_row[opens] + older[opens] * np.int64(self.n_customers)
+        found = np.zeros((2, (len(WINDOW_EDGES_DAYS) + 1) * self.n_customers))
+        first_order = opens if self._places is None else self._orders_before[opens]
+        found[0, cells[:-1]] = first_order[1:] - first_order[:-1]
+        found[0, cells[-1:]] = self.n_rows - first_order[-1:]
+        found[1, cells] = np.add.reduceat(events.amount, opens)
+        return found.reshape(2, -1, self.n_customers)
 
-    def within(self, days: int) -> BoolArray:
-        """Orders in [as_of - days, as_of), cut on microseconds."""
-        return self.age_us <= days * DAY_US
+    @once
+    def _since_edges(self) -> list[tuple[FloatArray, FloatArray]]:
+        orders, value = (accumulate(cells, np.add) for cells in self._between_edges)
+        return list(zip(orders, value, strict=True))
+
+    def orders_within(self, days: int) -> FloatArray:
+        """Orders in [as_of - days, as_of), cut on microseconds; `days` is one of WINDOW_EDGES_DAYS."""
+        orders, _ = self._since_edges[WINDOW_EDGES_DAYS.index(days)]
+        return orders
+
+    def net_value(self, days: int) -> FloatArray:
+        """Net value of the events in [as_of - days, as_of)."""
+        _, value = self._since_edges[WINDOW_EDGES_DAYS.index(days)]
+        return value
+
+    def net_value_before(self, until: int, days: int) -> FloatArray:
+        """Net value of the events in [as_of - days, as_of - until)."""
+        edges = slice(WINDOW_EDGES_DAYS.index(until) + 1, WINDOW_EDGES_DAYS.index(days) + 1)
+        return reduce(np.add, self._between_edges[1, edges])
 
     def halved(self, days: int) -> FloatArray:
         """0.5 ** (age in whole days / days), float64."""
@@ -154,74 +225,89 @@ class Purchases(Segments):
             self._halved[days] = np.exp2(self.age_days * (-1.0 / days))
         return self._halved[days]
 
-    @cached_property
-    def from_last(self) -> IntArray:
-        """How many orders of the customer come after this one, 0 for the last, int64."""
-        return np.repeat(self.ends, self.lengths) - np.arange(self.n_rows) - 1
+    @once
+    def value_ranks(self) -> Ranks:
+        """Smallest, median and largest order."""
+        return self.ranks(self.amount, self.lengths)
 
-    @cached_property
+    @once
+    def gap_ranks(self) -> Ranks:
+        """Shortest, median and longest gap in days; null for one order."""
+        return self.ranks(self.gap_days, np.maximum(self.lengths - 1, 0))
+
+    @once
     def _local_us(self) -> IntArray:
         return local_us(self.at, self._zone)
 
-    @cached_property
+    @once
     def day(self) -> IntArray:
         """Local calendar day, int64 days since 1970-01-01."""
         return self._local_us // DAY_US
 
-    @cached_property
-    def hour(self) -> IntArray:
-        """Local hour of the day, 0-23, int64."""
-        return self._local_us % DAY_US // (DAY_US // 24)
-
-    @cached_property
-    def weekday(self) -> IntArray:
-        """Local weekday, Monday 0 to Sunday 6, int64."""
-        return (self.day + 3) % 7
-
-    @cached_property
-    def calendar_month(self) -> IntArray:
+    @once
+    def month(self) -> IntArray:
         """Local calendar month, int64 months since 1970-01."""
         return month_of_day(self.day)
 
-    @cached_property
-    def month(self) -> IntArray:
-        """Month of the year, 1-12, int64."""
-        return self.calendar_month % 12 + 1
+    @once
+    def first_day(self) -> IntArray:
+        """Local calendar day of the customer's first order, int64, shape (n_customers,)."""
+        return self.day.take(self.starts, mode="clip")
 
-    @cached_property
-    def day_of_month(self) -> IntArray:
-        """Day of the month, 1-31, int64."""
-        opens = first_day_of_month(self.calendar_month)
-        return self.day - opens + 1
+    @once
+    def with_trait(self) -> dict[str, FloatArray]:
+        """Orders that bear each of TRAITS, by its name, shape (n_customers,) each."""
+        code = codes(self.day, self._local_us - self.day * DAY_US >= EVENING_US, self.opens_run(self.month))
+        return dict(zip(TRAITS, self.tally(code, MARKS), strict=True))
 
-    @cached_property
-    def gaps(self) -> Segments:
-        """Segments of the gaps between consecutive orders: one less than orders, per customer."""
-        return Segments(np.maximum(self.lengths - 1, 0))
-
-    @cached_property
+    @once
     def gap_days(self) -> FloatArray:
-        """Gaps in days (fractions kept), shape (n_gaps,), the rows of `gaps`."""
-        follows = np.ones(self.n_rows, dtype=np.bool_)
-        follows[self.opens] = False
-        return (self.at[1:] - self.at[:-1])[follows[1:]] / DAY_US
+        """Days since the order before (fractions kept); +inf for the customer's first."""
+        gaps = np.empty(self.n_rows)
+        np.subtract(self.at[1:], self.at[:-1], out=gaps[1:])
+        gaps /= DAY_US
+        gaps[self.opens] = np.inf
+        return gaps
 
-    @cached_property
+    @property
+    def first_gap_days(self) -> FloatArray:
+        """Gap between the first two orders; null for one order."""
+        return self._gap_at(self.starts + 1)
+
+    @property
+    def last_gap_days(self) -> FloatArray:
+        """Gap between the last two orders; null for one order."""
+        return self._gap_at(self.ends - 1)
+
+    def _gap_at(self, places: IntArray) -> FloatArray:
+        return np.where(self.lengths > 1, self.gap_days.take(places, mode="clip"), np.nan)
+
+    @once
+    def n_gaps(self) -> FloatArray:
+        """Gaps between consecutive orders: one less than orders."""
+        return self.count - 1.0
+
+    @once
+    def span_days(self) -> FloatArray:
+        """Days from the first order to the last (fractions kept), shape (n_customers,)."""
+        return (self.at.take(self.ends - 1, mode="clip") - self.at.take(self.starts, mode="clip")) / DAY_US
+
+    @once
     def discount(self) -> FloatArray:
         """Discount given on the order, money; needs `discount_amount`."""
         return self._of(self.events.number("discount_amount"))
 
-    @cached_property
+    @once
     def quantity(self) -> FloatArray:
         """Pieces in the order; needs `quantity`."""
         return self._of(self.events.number("quantity"))
 
-    @cached_property
+    @once
     def has_coupon(self) -> BoolArray:
         """Whether a coupon was used; needs `coupon_code`."""
         return self._of(self.events.any_text("coupon_code"))
 
-    @cached_property
+    @once
     def channel(self) -> IntArray:
         """Code of the order's channel, negative: null; needs `channel`."""
         return self._of(self.events.first_code("channel"))

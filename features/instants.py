@@ -122,15 +122,15 @@ def local_us(instants: IntArray, zone: tzinfo) -> IntArray:
 
 def month_of_day(days: IntArray) -> IntArray:
     """Months since 1970-01 of days since 1970-01-01."""
-    return _by_table(days, lambda day: day.astype("M8[D]").astype("M8[M]").astype(np.int64))
+    return by_table(days, lambda day: day.astype("M8[D]").astype("M8[M]").astype(np.int64))
 
 
 def first_day_of_month(months: IntArray) -> IntArray:
     """Day since 1970-01-01 that opens each month since 1970-01."""
-    return _by_table(months, lambda month: month.astype("M8[M]").astype("M8[D]").astype(np.int64))
+    return by_table(months, lambda month: month.astype("M8[M]").astype("M8[D]").astype(np.int64))
 
 
-def _by_table(values: IntArray, convert: Callable[[IntArray], IntArray]) -> IntArray:
+def by_table(values: IntArray, convert: Callable[[IntArray], IntArray]) -> IntArray:
     """Convert each distinct value once where values repeat: calendar arithmetic is slow, a table is not."""
     if len(values) < _TABLE_FROM:
         return convert(values)

@@ -12,7 +12,7 @@ import numpy as np
 import features.definitions  # noqa: F401  fills the catalogue
 from features.arrays import FloatArray, IntArray
 from features.catalogue import CATALOGUE
-from features.history import Purchases
+from features.history import Purchases, before
 from features.orders import OrderLog
 
 BLOCK_ROWS: Final = 32_768
@@ -93,17 +93,14 @@ def feature_matrix(
     n_known = 0
     with np.errstate(all="ignore"):
         for low, high in blocks(log.starts):
-            orders = Purchases(log.customers(low, high), as_of, _resolve)
-            known = np.flatnonzero(orders.lengths > 0)
-            rows = slice(n_known, n_known + len(known))
-            customers[rows] = known + low
-            if len(known):
-                everyone = len(known) == high - low
+            present, past = before(log.customers(low, high), as_of).with_rows()
+            orders = Purchases(past, as_of, CATALOGUE.values)
+            known = None if orders.lengths.all() else np.flatnonzero(orders.lengths)
+            found = present if known is None else present[known]
+            rows = slice(n_known, n_known + len(found))
+            customers[rows] = found + low
+            if len(found):
                 for column, name in zip(columns, wanted, strict=True):
-                    column[rows] = orders[name] if everyone else orders[name][known]
-            n_known += len(known)
+                    column[rows] = orders[name] if known is None else orders[name][known]
+            n_known += len(found)
     return FeatureMatrix(as_of, wanted, customers[:n_known], values[:n_known])
-
-
-def _resolve(orders: Purchases, name: str) -> FloatArray:
-    return CATALOGUE[name].values(orders)

@@ -50,7 +50,9 @@ def total_order(orders: TypedOrders, usable: IntArray | None, event_at: IntArray
         customer, at = customer[usable], at[usable]
     rows = usable
     if not _is_sorted(customer, at):
-        if np.any(at[1:] < at[:-1]):
+        if (by_customer := _order_of_runs(customer, at)) is not None:
+            order = by_customer
+        elif np.any(at[1:] < at[:-1]):
             by_time = np.argsort(at)
             order = by_time[stable_order(customer[by_time])]
         else:
@@ -75,6 +77,21 @@ def stable_order(codes: CodeArray) -> IntArray:
     shape = (int(codes.max()) + 1, len(codes))
     by_code = coo_array((np.ones(len(codes), dtype=np.int8), (codes, places)), shape=shape).tocsr()
     return np.asarray(by_code.indices)
+
+
+def _order_of_runs(customer: CodeArray, at: IntArray) -> IntArray | None:
+    """Order of a log that is stored by customer, oldest first, customers in any order; None where it is not."""
+    opens = np.ones(len(customer), dtype=np.bool_)
+    np.not_equal(customer[1:], customer[:-1], out=opens[1:])
+    first = np.flatnonzero(opens)
+    codes = customer[first]
+    if len(first) > codes.max() + 1 or np.bincount(codes).max() > 1 or np.any((at[1:] < at[:-1]) & ~opens[1:]):
+        return None
+    runs = np.argsort(codes)
+    lengths = np.diff(first, append=len(customer))[runs]
+    order = np.repeat(first[runs] - (np.cumsum(lengths) - lengths), lengths)
+    order += np.arange(len(order))
+    return order
 
 
 def _is_sorted(customer: CodeArray, at: IntArray) -> bool:

@@ -11,7 +11,7 @@ from datetime import UTC, tzinfo
 
 import numpy as np
 
-from features.arrays import AnyArray, FloatArray, IntArray, ObjectArray
+from features.arrays import AnyArray, BoolArray, FloatArray, IntArray, ObjectArray
 from features.columns import UNKNOWN_CURRENCY
 
 
@@ -102,21 +102,33 @@ class OrderLog:
 
     def only(self, customers: IntArray) -> OrderLog:
         """Return the log of the customers at these positions, ascending."""
-        keep = np.zeros(self.n_customers, dtype=np.bool_)
-        keep[customers] = True
-        few = self.rows(np.repeat(keep, np.diff(self.starts)))
-        lengths = np.diff(few.starts)[customers]
-        return replace(few, customer_ids=few.customer_ids[customers], starts=np.concatenate([[0], np.cumsum(lengths)]))
+        first, lengths = self.starts[customers], np.diff(self.starts)[customers]
+        starts = np.concatenate([[0], np.cumsum(lengths)])
+        places = np.repeat(first - starts[:-1], lengths)
+        places += np.arange(len(places))
+        return replace(self._at(places), customer_ids=self.customer_ids[customers], starts=starts)
 
-    def rows(self, keep: AnyArray) -> OrderLog:
+    def with_rows(self) -> tuple[IntArray, OrderLog]:
+        """Return the customers that have rows, as positions, and their log, without copying a row."""
+        customers = np.flatnonzero(self.starts[1:] - self.starts[:-1])
+        if len(customers) == self.n_customers:
+            return customers, self
+        starts = np.append(self.starts[customers], self.n_rows)
+        return customers, replace(self, customer_ids=self.customer_ids[customers], starts=starts)
+
+    def rows(self, keep: BoolArray) -> OrderLog:
         """Return the log of the rows where the mask holds; its customers stay, some without rows."""
-        kept_before = np.concatenate([[0], np.cumsum(keep)])
+        kept_before = np.zeros(self.n_rows + 1, dtype=np.int64)
+        np.cumsum(keep, out=kept_before[1:])
+        return replace(self._at(np.flatnonzero(keep)), starts=kept_before[self.starts])
+
+    def _at(self, places: IntArray) -> OrderLog:
+        """Return the log with the columns of some rows; `starts` is left to the caller."""
         return replace(
             self,
-            starts=kept_before[self.starts],
-            ordered_at=self.ordered_at[keep],
-            amount=self.amount[keep],
-            event=None if self.event is None else self.event[keep],
-            event_at=None if self.event_at is None else self.event_at[keep],
-            optional={name: column[keep] for name, column in self.optional.items()},
+            ordered_at=self.ordered_at[places],
+            amount=self.amount[places],
+            event=None if self.event is None else self.event[places],
+            event_at=None if self.event_at is None else self.event_at[places],
+            optional={name: column[places] for name, column in self.optional.items()},
         )

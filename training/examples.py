@@ -10,7 +10,6 @@ from typing import Final
 import numpy as np
 
 from features.arrays import BoolArray, FloatArray, IntArray
-from features.history import before
 from features.matrix import FeatureMatrix, feature_matrix
 from features.orders import OrderLog
 from model.btyd import SUMMARISED, Btyd, Summary, summarise
@@ -36,11 +35,11 @@ class Snapshot:
     @cached_property
     def matrix(self) -> FeatureMatrix:
         """Every feature of every customer."""
-        return feature_matrix(before(self.log, self.cutoff), self.cutoff)
+        return feature_matrix(self.log, self.cutoff)
 
     @cached_property
     def _summarised(self) -> FeatureMatrix:
-        return feature_matrix(before(self.log, self.cutoff), self.cutoff, SUMMARISED)
+        return feature_matrix(self.log, self.cutoff, SUMMARISED)
 
     @property
     def customers(self) -> IntArray:
@@ -61,7 +60,7 @@ class Snapshot:
         """Some features of the drawn customers, shape (n_drawn, len(names))."""
         if _FEW * drawn.sum() >= len(drawn):
             return self.matrix.columns(names)[drawn]
-        few = before(self.log, self.cutoff).only(self.customers[drawn])
+        few = self.log.only(self.customers[drawn])
         return feature_matrix(few, self.cutoff, names).values
 
     def btyd(self, modified: bool) -> Btyd:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from features.arrays import FloatArray
 from features.catalogue import feature
 from features.history import Purchases
@@ -111,18 +109,16 @@ def _coupon(o: Purchases) -> FloatArray:
 @feature("n_refunds", "refunds", dtype="int")
 def _refunds(o: Purchases) -> FloatArray:
     """Number of refunds."""
-    return o.events.sum(o.events.amount < 0.0)
+    return o.refunds.count
 
 
 @feature("refund_share", "share")
 def _refund_share(o: Purchases) -> FloatArray:
     """Refunded value as a share of the value of the orders."""
-    return ratio(o.events.sum(np.maximum(-o.events.amount, 0.0)), o["gross_spend"])
+    return ratio(o.refunds.sum(o.refunds.value), o["gross_spend"])
 
 
 @feature("days_since_refund", "days", dtype="int", null="no refund")
 def _since_refund(o: Purchases) -> FloatArray:
     """Whole days since the last refund."""
-    age = (o.event_age_us // DAY_US).astype(np.float64)
-    last = o.events.min(np.where(o.events.amount < 0.0, age, np.inf))
-    return np.where(np.isinf(last), np.nan, last)
+    return o.refunds.last((o.as_of - o.refunds.at) // DAY_US)

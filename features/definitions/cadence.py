@@ -16,19 +16,19 @@ INSTANT = "one order, or all orders at one instant"
 @feature("gap_mean_days", "days", null=ONE_ORDER)
 def _mean(o: Purchases) -> FloatArray:
     """Mean gap between consecutive orders."""
-    return o.gaps.mean(o.gap_days)
+    return ratio(o.span_days, o.n_gaps)
 
 
 @feature("gap_median_days", "days", null=ONE_ORDER)
 def _median(o: Purchases) -> FloatArray:
     """Median gap between consecutive orders."""
-    return o.gaps.median(o.gap_days)
+    return o.gap_ranks.median
 
 
 @feature("gap_std_days", "days", null="fewer than 3 orders")
 def _std(o: Purchases) -> FloatArray:
     """Sample standard deviation (n - 1) of the gaps."""
-    return o.gaps.std(o.gap_days)
+    return o.std_after_first(o.gap_days, o["gap_mean_days"])
 
 
 @feature("gap_cv", "ratio", null="fewer than 3 orders, or all at one instant")
@@ -40,13 +40,13 @@ def _cv(o: Purchases) -> FloatArray:
 @feature("gap_max_days", "days", null=ONE_ORDER)
 def _max(o: Purchases) -> FloatArray:
     """Longest silence after which the customer came back."""
-    return o.gaps.max(o.gap_days)
+    return o.gap_ranks.max
 
 
 @feature("gap_last_days", "days", null=ONE_ORDER)
 def _last(o: Purchases) -> FloatArray:
     """Gap between the last two orders."""
-    return o.gaps.last(o.gap_days)
+    return o.last_gap_days
 
 
 @feature("recency_in_gaps", "ratio", null=INSTANT)
@@ -64,7 +64,7 @@ def _recency_in_longest(o: Purchases) -> FloatArray:
 @feature("active_months", "months", low=1.0, dtype="int")
 def _active_months(o: Purchases) -> FloatArray:
     """Distinct local calendar months with an order."""
-    return o.n_runs(o.calendar_month)
+    return o.with_trait["opens_month"]
 
 
 @feature("orders_per_30_days", "orders")

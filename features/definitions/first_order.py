@@ -19,8 +19,7 @@ def _spend(o: Purchases) -> FloatArray:
 @feature("first_day_spend", "money")
 def _day_spend(o: Purchases) -> FloatArray:
     """Value of all orders on the local day of the first."""
-    first_day = o.day[np.minimum(o.starts, o.n_rows - 1)]
-    return o.sum(np.where(o.day == first_day[o.customer_of_row], o.amount, 0.0))
+    return o.sum(o.amount * (o.day == o.spread(o.first_day)))
 
 
 @feature("first_spend_to_mean", "ratio")
@@ -32,19 +31,19 @@ def _to_mean(o: Purchases) -> FloatArray:
 @feature("second_order_gap_days", "days", null="one order")
 def _second(o: Purchases) -> FloatArray:
     """Days from the first order to the second."""
-    return o.gaps.first(o.gap_days)
+    return o.first_gap_days
 
 
 @feature("first_month", "month of the year", low=1.0, high=12.0, dtype="int")
 def _month(o: Purchases) -> FloatArray:
     """Month of the year of the first order, 1-12."""
-    return o.first(o.month)
+    return o.first(o.month) % 12.0 + 1.0
 
 
 @feature("first_on_weekend", "0 or 1", high=1.0, dtype="int")
 def _weekend(o: Purchases) -> FloatArray:
     """Whether the first order was on a Saturday or Sunday."""
-    return o.first(o.weekday >= 5)
+    return ((o.first_day + 3) % 7 >= 5).astype(np.float64)
 
 
 @feature("first_quantity", "pieces", low=None, null="no quantity column", needs=("quantity",))

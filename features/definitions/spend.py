@@ -13,19 +13,19 @@ from features.segments import ratio
 @feature("spend_mean", "money")
 def _mean(o: Purchases) -> FloatArray:
     """Mean value of an order, before refunds."""
-    return o.mean(o.amount)
+    return ratio(o["gross_spend"], o["frequency"])
 
 
 @feature("spend_median", "money")
 def _median(o: Purchases) -> FloatArray:
     """Median value of an order."""
-    return o.median(o.amount)
+    return o.value_ranks.median
 
 
 @feature("spend_std", "money", null="fewer than 2 orders")
 def _std(o: Purchases) -> FloatArray:
     """Sample standard deviation (n - 1) of the order values."""
-    return o.std(o.amount)
+    return o.std(o.amount, o["spend_mean"])
 
 
 @feature("spend_cv", "ratio", null="fewer than 2 orders")
@@ -37,13 +37,13 @@ def _cv(o: Purchases) -> FloatArray:
 @feature("spend_min", "money")
 def _min(o: Purchases) -> FloatArray:
     """Smallest order."""
-    return o.min(o.amount)
+    return o.value_ranks.min
 
 
 @feature("spend_max", "money")
 def _max(o: Purchases) -> FloatArray:
     """Largest order."""
-    return o.max(o.amount)
+    return o.value_ranks.max
 
 
 @feature("spend_last", "money")
@@ -67,7 +67,7 @@ def _per_day(o: Purchases) -> FloatArray:
 @feature("spend_recent_mean", "money")
 def _recent_mean(o: Purchases) -> FloatArray:
     """Mean value of the last three orders, or of as many as there are."""
-    return ratio(o.sum(np.where(o.from_last < 3, o.amount, 0.0)), np.minimum(o["frequency"], 3.0))
+    return o.mean_of_last(o.amount, 3)
 
 
 @feature("spend_log_mean", "log money", low=None)
@@ -79,4 +79,4 @@ def _log_mean(o: Purchases) -> FloatArray:
 @feature("spend_log_std", "log money", null="fewer than 2 orders")
 def _log_std(o: Purchases) -> FloatArray:
     """Sample standard deviation (n - 1) of the logarithms."""
-    return o.std(o.log_amount)
+    return o.std(o.log_amount, o["spend_log_mean"])

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from features.arrays import FloatArray
 from features.catalogue import feature
 from features.history import Purchases
-from features.instants import DAY_US
 from features.segments import ratio
 
 WINDOW_DAYS = (90, 180)
@@ -16,15 +13,13 @@ WINDOW_DAYS = (90, 180)
 @feature("orders_trend_{w}d", "orders", low=None, dtype="int", w=WINDOW_DAYS)
 def _orders(o: Purchases, w: int) -> FloatArray:
     """Orders of the last {w} days less those of the {w} days before."""
-    return 2.0 * o[f"orders_{w}d"] - o.sum(o.within(2 * w))
+    return 2.0 * o.orders_within(w) - o.orders_within(2 * w)
 
 
 @feature("spend_trend_{w}d", "money", low=None, w=WINDOW_DAYS)
 def _spend(o: Purchases, w: int) -> FloatArray:
     """Net value of the last {w} days less that of the {w} days before."""
-    age, amount = o.event_age_us, o.events.amount
-    earlier = np.where((age > w * DAY_US) & (age <= 2 * w * DAY_US), amount, 0.0)
-    return o[f"spend_{w}d"] - o.events.sum(earlier)
+    return o.net_value(w) - o.net_value_before(w, 2 * w)
 
 
 @feature("gap_trend", "ratio", null="one order, or all orders at one instant")
@@ -36,7 +31,7 @@ def _gap(o: Purchases) -> FloatArray:
 @feature("late_orders_share", "share", high=1.0)
 def _late(o: Purchases) -> FloatArray:
     """Share of the orders whose age is less than half of tenure_days."""
-    return o.mean(2.0 * o.age_days < o["tenure_days"][o.customer_of_row])
+    return o.mean(2.0 * o.age_days < o.spread(o["tenure_days"]))
 
 
 @feature("spend_last_to_first", "ratio")

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from features.arrays import FloatArray
 from features.catalogue import feature
 from features.history import Purchases
-from features.instants import DAY_US
 
 WINDOW_DAYS = (30, 90, 180, 365)
 HALF_LIFE_DAYS = (15, 45, 120)
@@ -16,13 +13,13 @@ HALF_LIFE_DAYS = (15, 45, 120)
 @feature("orders_{w}d", "orders", dtype="int", w=WINDOW_DAYS)
 def _orders(o: Purchases, w: int) -> FloatArray:
     """Orders in the last {w} days."""
-    return o.sum(o.within(w))
+    return o.orders_within(w)
 
 
 @feature("spend_{w}d", "money", low=None, w=WINDOW_DAYS)
 def _spend(o: Purchases, w: int) -> FloatArray:
     """Net value of the last {w} days, refunds at their own time."""
-    return o.events.sum(np.where(o.event_age_us <= w * DAY_US, o.events.amount, 0.0))
+    return o.net_value(w)
 
 
 @feature("orders_decayed_{w}d", "orders", w=HALF_LIFE_DAYS)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-import features.history
-import training.examples
+import features.matrix
 import training.fitting
 import training.parts
 from features.errors import LeakError
@@ -22,8 +21,7 @@ def test_a_feature_that_peeks_one_day_ahead_is_refused(shop: OrderLog, monkeypat
     def peeking(log: OrderLog, as_of: int) -> OrderLog:
         return before(log, as_of + DAY_US)
 
-    monkeypatch.setattr(features.history, "before", peeking)
-    monkeypatch.setattr(training.examples, "before", peeking)
+    monkeypatch.setattr(features.matrix, "before", peeking)
     with pytest.raises(LeakError, match="depend on rows from then on: recency_days"):
         run_case(shop, shop.complete_until - 60 * DAY_US, 60)
 
