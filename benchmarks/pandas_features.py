@@ -1,4 +1,4 @@
-"""The plain-log features of the catalogue in idiomatic pandas: the yardstick of `features_speed.py`.
+"""The plain-log features of the catalogue in idiomatic pandas: the yardstick of `speed.py`.
 
 Vectorised helper columns, one sort, one groupby per row set, built-in aggregations only: no `apply`, no lambda.
 """
