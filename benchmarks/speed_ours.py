@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+import pandas as pd  # noqa: F401  pyarrow imports it at its first use: counted with the imports
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -16,12 +17,12 @@ from features.catalogue import CATALOGUE
 from features.instants import isoformat, parse_instant
 from features.matrix import FeatureMatrix, feature_matrix
 from features.options import ReadOptions
-from features.parts import part_orders
+from features.parts import Split, part_orders
 from features.sources import open_raw
 
 WRITTEN_ROWS = 100_000
-PART_ROWS = 2_000_000
-"""As `clv score` takes at once with the memory that it may use by default."""
+MEMORY = 4 * 10**9
+"""As much as `clv score` and `clv features` may use by default."""
 
 
 def names() -> tuple[str, ...]:
@@ -36,7 +37,9 @@ def matrices(folder: Path, moments: Sequence[int]) -> Iterator[tuple[ObjectArray
     """
     options, now = ReadOptions(), time.time_ns() // 1000
     with tempfile.TemporaryDirectory(dir=folder.parent) as name:
-        parts = part_orders(open_raw(str(folder), options), options, now, Path(name) / "parts", PART_ROWS)
+        source = open_raw(str(folder), options)
+        split = Split.within(MEMORY, 1, source.n_rows_about, Path(name) / "parts")
+        parts = part_orders(source, options, now, split)
         for place in range(parts.n_parts):
             log = parts.intake(place).log
             for as_of in moments:
@@ -53,7 +56,9 @@ def write_features(folder: Path, out: Path, moments: Sequence[str]) -> None:
         for ids, matrix in matrices(folder, [parse_instant(moment) for moment in moments]):
             if matrix.as_of not in writers:
                 path = out / f"{isoformat(matrix.as_of)[:10]}.parquet"
-                writers[matrix.as_of] = opened.enter_context(pq.ParquetWriter(path, schema, use_dictionary=False))
+                writers[matrix.as_of] = opened.enter_context(
+                    pq.ParquetWriter(path, schema, use_dictionary=False, write_statistics=False)
+                )
             for low in range(0, len(ids), WRITTEN_ROWS):
                 rows = slice(low, low + WRITTEN_ROWS)
                 columns = [pa.array(column, from_pandas=True) for column in matrix.values[rows].T]

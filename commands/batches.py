@@ -19,7 +19,7 @@ from features.errors import UsageError
 if TYPE_CHECKING:
     from features.parts import Parts
     from features.validation import Intake
-    from serving.in_parts import Batch, Done, Work
+    from serving.in_parts import Batch, Done, Target, Work
     from serving.output import Writer
 
 Out = Annotated[
@@ -81,10 +81,10 @@ def batch(orders: OrderSource, out: str, about: dict[str, Any], *, memory: str, 
     """
     import features
     from commands.console import say
-    from serving.in_parts import rows_at_once
+    from serving.in_parts import Target
 
     fingerprint = {"clv": features.__version__, **orders.identity(), **about}
-    with _read(orders, _partial(out), fingerprint, resume, rows_at_once(memory_bytes(memory), _THREADS)) as held:
+    with _read(orders, Target(_partial(out), fingerprint, resume, memory_bytes(memory), _THREADS)) as held:
         if held.unfinished is None:
             say(held.parts.intake(0).accounts.summary())
         elif held.unfinished.resumed:
@@ -99,7 +99,7 @@ def read_to_train(orders: OrderSource, memory: str) -> Intake:
     from commands.console import counting, say
     from commands.settings import home
     from features.sampling import read_sample
-    from serving.in_parts import rows_at_once
+    from serving.in_parts import Target
     from serving.unfinished import remove_abandoned
 
     place = home().run
@@ -107,7 +107,7 @@ def read_to_train(orders: OrderSource, memory: str) -> Intake:
         remove_abandoned(left)
     folder = place / f"reading-{os.getpid()}.partial"
     with (
-        _read(orders, folder, {}, False, rows_at_once(memory_bytes(memory), 1)) as held,
+        _read(orders, Target(folder, {}, False, memory_bytes(memory), 1)) as held,
         counting("drawing customers", held.parts.n_rows) as advance,
     ):
         intake = read_sample(held.parts, on_rows=advance)
@@ -120,15 +120,14 @@ def read_to_train(orders: OrderSource, memory: str) -> Intake:
 
 
 @contextmanager
-def _read(orders: OrderSource, folder: Path, fingerprint: dict[str, Any], resume: bool, rows: int) -> Iterator[Batch]:
+def _read(orders: OrderSource, target: Target) -> Iterator[Batch]:
     """Read with a bar; a log without a usable order is refused."""
     from commands.console import counting
-    from serving.in_parts import Target, batch_of
+    from serving.in_parts import batch_of
 
     source, options = orders.open()
     with ExitStack() as stack:
         with counting("reading", source.n_rows_about) as advance:
-            target = Target(folder, fingerprint, resume, rows)
             held = stack.enter_context(batch_of(source, options, now_us(), target, on_rows=advance))
         _require_orders(held.parts, orders)
         yield held

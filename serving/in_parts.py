@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
-from typing import Any, Final
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,23 +19,15 @@ import pyarrow.parquet as pq
 from features.errors import OutputError
 from features.options import ReadOptions
 from features.orders import OrderLog
-from features.parts import Parts, part_orders, parts_in
+from features.parts import Parts, Split, part_orders, parts_in
 from features.sources import RawSource
 from features.validation import NOTHING_READ, Accounts
 from serving.batch import NOTHING_MADE, Tally
 from serving.output import Writer, is_folder, output, parquet, replace_folder
-from serving.unfinished import Unfinished, remove, unfinished
+from serving.unfinished import ORDERS, Unfinished, remove, unfinished
 
 _ROWS, _REJECTED, _DONE = "rows", "rejected", b"clv_done"
-_BYTES_A_ROW: Final = 600
-_BYTES_TO_START: Final = 400_000_000
-_MOST_ROWS, _FEWEST_ROWS = 2_000_000, 50_000
 OnRows = Callable[[int], None]
-
-
-def rows_at_once(memory: int, n_threads: int) -> int:
-    """Rows of a part, so that a part in each thread stays within so many bytes of memory."""
-    return int(min(max((memory - _BYTES_TO_START) / n_threads / _BYTES_A_ROW, _FEWEST_ROWS), _MOST_ROWS))
 
 
 @dataclass(frozen=True)
@@ -131,14 +123,15 @@ class Target:
         Of the parts and of what is made of them, where there are several.
     fingerprint
         Of the orders and of what is done with them: a run is resumed only where it is the same.
-    rows
-        Rows of a part, about.
+    memory, n_threads
+        Bytes to stay within, with a part in each thread.
     """
 
     folder: Path
     fingerprint: dict[str, Any]
     resume: bool
-    rows: int
+    memory: int
+    n_threads: int
 
 
 @contextmanager
@@ -159,17 +152,19 @@ def batch_of(
     OutputError
         The folder cannot be written.
     """
-    folder, rows = target.folder, target.rows
-    if source.n_rows_about <= rows:
+    folder = target.folder
+    split = Split.within(target.memory, target.n_threads, source.n_rows_about, folder / ORDERS)
+    if split.n_parts == 1:
         remove(folder)
-        yield Batch(part_orders(source, options, now, folder, rows), None)
+        yield Batch(part_orders(source, options, now, split), None)
         return
-    with unfinished(folder, {**target.fingerprint, "rows": rows}, target.resume) as held:
+    fingerprint = {**target.fingerprint, "n_parts": split.n_parts}
+    with unfinished(folder, fingerprint, target.resume, now) as held:
         try:
             parts = parts_in(held.orders, options)
             if parts is None:
                 shutil.rmtree(held.orders, ignore_errors=True)
-                parts = part_orders(source, options, now, held.orders, rows, on_rows)
+                parts = part_orders(source, options, held.began_at, split, on_rows)
             yield Batch(parts, held)
         except OSError as error:
             raise OutputError(

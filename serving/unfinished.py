@@ -31,10 +31,13 @@ class Unfinished:
     ----------
     resumed
         Whether an earlier run of the same fingerprint is being continued.
+    began_at
+        When the work began, that of the earlier run where it is continued: µs UTC.
     """
 
     folder: Path
     resumed: bool
+    began_at: int
 
     @property
     def orders(self) -> Path:
@@ -73,7 +76,7 @@ def remove_abandoned(folder: Path) -> None:
 
 
 @contextmanager
-def unfinished(folder: Path, fingerprint: dict[str, Any], resume: bool) -> Iterator[Unfinished]:
+def unfinished(folder: Path, fingerprint: dict[str, Any], resume: bool, now: int) -> Iterator[Unfinished]:
     """Hold the folder of a batch: emptied, or as an earlier run with the same fingerprint left it.
 
     Raises
@@ -83,7 +86,6 @@ def unfinished(folder: Path, fingerprint: dict[str, Any], resume: bool) -> Itera
     OutputError
         It cannot be made.
     """
-    text = json.dumps(fingerprint, sort_keys=True)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / _LOCK).open("w")
@@ -92,11 +94,13 @@ def unfinished(folder: Path, fingerprint: dict[str, Any], resume: bool) -> Itera
     with lock:
         _take(lock, folder)
         noted = folder / _FINGERPRINT
-        same = resume and noted.exists() and noted.read_text() == text
+        found = json.loads(noted.read_text()) if resume and noted.exists() else {}
+        same = found.get("of") == json.loads(json.dumps(fingerprint))
         if not same:
             _empty(folder)
-            noted.write_text(text)
-        yield Unfinished(folder, same)
+            found = {"of": fingerprint, "began_at": now}
+            noted.write_text(json.dumps(found))
+        yield Unfinished(folder, same, found["began_at"])
 
 
 def _take(lock: IO[str], folder: Path) -> None:

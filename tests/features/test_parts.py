@@ -15,7 +15,7 @@ from features.hashing import buckets, hashes
 from features.instants import parse_instant
 from features.options import ReadOptions
 from features.orders import OrderLog
-from features.parts import Parts, part_orders, parts_in
+from features.parts import Parts, Split, part_orders, parts_in
 from features.reading import read_orders
 from features.sampling import drawn, read_sample
 from features.sources import open_raw
@@ -42,9 +42,9 @@ def messy(seed: int = 1, **columns: object) -> pa.Table:
     return pa.table({**table, **columns})
 
 
-def parted(path: Path, folder: Path, options: ReadOptions | None = None, rows: int = 400) -> Parts:
-    settings = options or ReadOptions()
-    return part_orders(open_raw(str(path), settings), settings, NOW, folder, rows)
+def parted(path: Path, folder: Path | None, n_parts: int = 8) -> Parts:
+    """The log in parts: in a folder, or in memory."""
+    return part_orders(open_raw(str(path), ReadOptions()), ReadOptions(), NOW, Split(n_parts, folder))
 
 
 def facts(intakes: list[Intake]) -> list[tuple[object, ...]]:
@@ -78,13 +78,12 @@ def test_parts_hold_what_the_log_holds(tmp_path: Path, form: str) -> None:
         encoded = table.column("customer_id").dictionary_encode()
         whole = table if form == "parquet" else table.set_column(0, "customer_id", encoded)
         pq.write_table(whole, path, row_group_size=700)
-    parts = parted(path, tmp_path / "parts")
-    assert parts.n_parts > 5
     whole_log = read_orders(str(path), now=NOW)
-    intakes = [parts.intake(place) for place in range(parts.n_parts)]
-    assert facts(intakes) == facts([whole_log])
-    assert rejected(intakes) == rejected([whole_log])
-    assert sum((intake.accounts for intake in intakes), NOTHING_READ) == whole_log.accounts
+    for parts in (parted(path, tmp_path / "parts"), parted(path, None)):
+        intakes = [parts.intake(place) for place in range(parts.n_parts)]
+        assert facts(intakes) == facts([whole_log])
+        assert rejected(intakes) == rejected([whole_log])
+        assert sum((intake.accounts for intake in intakes), NOTHING_READ) == whole_log.accounts
     assert {"conflicting_order_id", "later_than_now"} <= whole_log.accounts.rejected_by_rule.keys()
     assert parts.complete_until == whole_log.log.complete_until
     again = parts_in(tmp_path / "parts", ReadOptions())
@@ -116,12 +115,13 @@ def test_currencies_of_different_parts_are_never_added(tmp_path: Path) -> None:
     assert {parts.intake(place).log.currency for place in range(parts.n_parts)} == {"EUR"}
 
 
-def test_a_small_log_is_not_parted(tmp_path: Path) -> None:
-    pq.write_table(messy(), tmp_path / "orders.parquet")
-    parts = parted(tmp_path / "orders.parquet", tmp_path / "parts", rows=N_ROWS)
-    assert parts.n_parts == 1
-    assert not (tmp_path / "parts").exists()
-    assert facts([parts.intake(0)]) == facts([read_orders(str(tmp_path / "orders.parquet"), now=NOW)])
+def test_memory_decides_how_a_log_is_parted() -> None:
+    folder = Path("parts")
+    assert Split.within(4 * 10**9, 2, 900_000, folder) == Split(1)
+    assert Split.within(4 * 10**9, 2, 5_000_000, folder) == Split(5)
+    assert Split.within(4 * 10**9, 2, 100_000_000, folder) == Split(100, folder)
+    assert Split.within(10**9, 2, 5_000_000, folder) == Split(10, folder)
+    assert Split.within(10**9, 1, 0, folder) == Split(1)
 
 
 def test_hashes_depend_on_the_id_alone() -> None:
@@ -142,10 +142,10 @@ def test_hashes_depend_on_the_id_alone() -> None:
     assert spread.min() > 9_500
 
 
-@pytest.fixture(params=[400, 10**6], ids=["in parts", "in one piece"])
+@pytest.fixture(params=[8, 1], ids=["in parts", "in one piece"])
 def parts(request: pytest.FixtureRequest, tmp_path: Path) -> Parts:
     pq.write_table(messy(), tmp_path / "orders.parquet")
-    return parted(tmp_path / "orders.parquet", tmp_path / "parts", rows=request.param)
+    return parted(tmp_path / "orders.parquet", None, request.param)
 
 
 def test_a_sample_has_whole_customers_and_the_accounts_of_all(parts: Parts) -> None:
@@ -163,8 +163,8 @@ def test_a_sample_has_whole_customers_and_the_accounts_of_all(parts: Parts) -> N
 
 def test_in_parts_everyone_is_the_log(tmp_path: Path) -> None:
     pq.write_table(messy(), tmp_path / "orders.parquet")
-    log = read_sample(parted(tmp_path / "orders.parquet", tmp_path / "parts")).log
-    whole = read_orders(str(tmp_path / "orders.parquet"), now=parted(tmp_path / "orders.parquet", tmp_path / "x").now)
+    log = read_sample(parted(tmp_path / "orders.parquet", None)).log
+    whole = read_orders(str(tmp_path / "orders.parquet"), now=NOW)
     assert list(log.customer_ids) == list(whole.log.customer_ids)
     assert log.amount.tolist() == whole.log.amount.tolist()
 
