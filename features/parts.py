@@ -38,7 +38,7 @@ _BYTES_A_ROW: Final = 600
 """Of a part that is being worked on."""
 _BYTES_HELD: Final = 80
 """Of a row that waits in memory."""
-_MOST_ROWS, _FEWEST_ROWS = 1_000_000, 50_000
+_MOST_ROWS, _FEWEST_ROWS = 500_000, 50_000
 
 
 @dataclass(frozen=True)

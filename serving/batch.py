@@ -14,7 +14,7 @@ from serving.output import Writer
 from serving.scorer import EVERYTHING, Answers, Question, score
 from serving.table import to_table
 
-BLOCK_ROWS: Final = 200_000
+BLOCK_ROWS: Final = 100_000
 
 
 @dataclass(frozen=True)
