@@ -41,6 +41,11 @@ _BYTES_HELD: Final = 80
 _MOST_ROWS, _FEWEST_ROWS = 500_000, 50_000
 
 
+def rows_at_once(memory: int, n_threads: int) -> int:
+    """Rows of a part, so that one in each thread stays within so many bytes of memory."""
+    return int(min(max((memory - _BYTES_TO_START) / n_threads / _BYTES_A_ROW, _FEWEST_ROWS), _MOST_ROWS))
+
+
 @dataclass(frozen=True)
 class Split:
     """How a log is parted: into how many parts, and into which folder; None: they stay in memory."""
@@ -51,10 +56,8 @@ class Split:
     @staticmethod
     def within(memory: int, n_threads: int, n_rows: int, folder: Path) -> Split:
         """Parts of a log of so many rows, one in each thread at a time, that stay within so many bytes of memory."""
-        free = memory - _BYTES_TO_START
-        rows = min(max(free / n_threads / _BYTES_A_ROW, _FEWEST_ROWS), _MOST_ROWS)
-        n_parts = max(1, int(-(-n_rows // rows)))
-        waits = n_rows * _BYTES_HELD <= free / 4
+        n_parts = max(1, -(-n_rows // rows_at_once(memory, n_threads)))
+        waits = n_rows * _BYTES_HELD <= (memory - _BYTES_TO_START) / 4
         return Split(n_parts, None if waits or n_parts == 1 else folder)
 
 
