@@ -38,7 +38,7 @@ docs: setup
 
 lock:
 	for use in serve train; do uv pip compile pyproject.toml --extra $$use --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" --quiet -o requirements/$$use.lock; done
-	uv pip compile pyproject.toml --extra serve --extra train --extra dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" --quiet -o requirements/all.lock
+	uv pip compile pyproject.toml --extra serve --extra train --extra spark --extra dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" --quiet -o requirements/all.lock
 
 bento: setup
 	$(BIN)/clv bundle build/bundle

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from features.validation import Intake
     from serving.in_parts import Batch, Done, Target, Work
     from serving.output import Writer
+    from serving.spark import SparkBatch
 
 Out = Annotated[
     str,
@@ -35,6 +36,10 @@ Memory = Annotated[str, typer.Option(help="Memory to stay within, such as 4GB: l
 Resume = Annotated[
     bool, typer.Option("--resume", help="Go on where an interrupted run of the same orders and model ended.")
 ]
+Engine = Annotated[
+    str, typer.Option(help="What does the work: `local`, or `spark`: an Apache Spark cluster, see docs/spark.md.")
+]
+LOCAL: Final = "local"
 _UNITS: Final = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _LEAST: Final = 500_000_000
 _THREADS: Final = os.cpu_count() or 1
@@ -51,6 +56,11 @@ class Doing:
     def complete_until(self) -> int:
         """Midnight after the last usable order."""
         return self.batch.parts.complete_until
+
+    @property
+    def now(self) -> int:
+        """Moment of reading, µs UTC."""
+        return self.batch.parts.now
 
     def run(self, title: str, work: Work, out: str | AbstractContextManager[Writer], table: str) -> Done:
         """Do the work with a bar, and say what became of the orders."""
@@ -70,21 +80,83 @@ class Doing:
         return done
 
 
+@dataclass(frozen=True)
+class OnSpark:
+    """A batch that Spark does."""
+
+    batch: SparkBatch
+
+    @property
+    def complete_until(self) -> int:
+        """Midnight after the last usable order."""
+        return self.batch.complete_until
+
+    @property
+    def now(self) -> int:
+        """Moment of reading, µs UTC."""
+        return self.batch.now
+
+    def run(self, title: str, work: Work, out: str | AbstractContextManager[Writer], table: str) -> Done:  # noqa: ARG002
+        """Do the work, and say what became of the orders."""
+        from commands.console import say
+
+        done = self.batch.run(work, str(out), table)
+        say(done.read.summary())
+        return done
+
+
 @contextmanager
-def batch(orders: OrderSource, out: str, about: dict[str, Any], *, memory: str, resume: bool) -> Iterator[Doing]:
+def batch(
+    orders: OrderSource, out: str, about: dict[str, Any], *, engine: str, memory: str, resume: bool
+) -> Iterator[Doing | OnSpark]:
     """Read an order log, in parts where memory demands it; `about` says what is going to be done, for --resume.
 
     Raises
     ------
     UsageError
-        Memory that cannot be read or is too little.
+        An unknown engine, or memory that cannot be read or is too little.
     """
+    if engine == "spark":
+        with _on_spark(orders, out, memory_bytes(memory), resume) as doing:
+            yield doing
+    elif engine == LOCAL:
+        with _local(orders, out, about, memory_bytes(memory), resume) as doing:
+            yield doing
+    else:
+        raise UsageError(f"--engine {engine!r} must be local or spark.")
+
+
+@contextmanager
+def _on_spark(orders: OrderSource, out: str, memory: int, resume: bool) -> Iterator[OnSpark]:
+    """Refuse what Spark does not do, and open the log as Spark reads it."""
+    refused = {
+        "--resume": resume,
+        "--rejected": orders.rejected is not None,
+        "the order store": STORE in (orders.path, out),
+        f"--out {out!r}": out.lower().endswith((".csv", ".csv.gz")),
+    }
+    for what, asked in refused.items():
+        if asked:
+            raise UsageError(
+                f"--engine spark does not do {what}. It reads Parquet, Delta, CSV and JDBC, writes a folder of Parquet "
+                "files or a JDBC table, counts rejected rows by rule, and tries failed tasks again by itself."
+            )
+    try:
+        from serving.spark import spark_batch
+    except ModuleNotFoundError as error:
+        raise UsageError("--engine spark needs the extra `spark`: pip install 'predictive-clv[spark]'.") from error
+    with spark_batch(orders.path, orders.options, now_us(), out, memory) as opened:
+        yield OnSpark(opened)
+
+
+@contextmanager
+def _local(orders: OrderSource, out: str, about: dict[str, Any], memory: int, resume: bool) -> Iterator[Doing]:
     import features
     from commands.console import say
     from serving.in_parts import Target
 
     fingerprint = {"clv": features.__version__, **orders.identity(), **about}
-    with _read(orders, Target(_partial(out), fingerprint, resume, memory_bytes(memory), _THREADS)) as held:
+    with _read(orders, Target(_partial(out), fingerprint, resume, memory, _THREADS)) as held:
         if held.unfinished is None:
             say(held.parts.intake(0).accounts.summary())
         elif held.unfinished.resumed:

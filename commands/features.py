@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from commands.batches import Memory, Out, OutTable, Resume, batch
+from commands.batches import LOCAL, Engine, Memory, Out, OutTable, Resume, batch
 from commands.options import STORE, AsOf, OrderSource, instant, reads_orders
 from features.errors import UsageError
 
@@ -14,6 +14,7 @@ def features(
     out: Out,
     as_of: AsOf = None,
     out_table: OutTable = "clv_features",
+    engine: Engine = "local",
     memory: Memory = "4GB",
     resume: Resume = False,
 ) -> None:
@@ -26,8 +27,10 @@ def features(
 
     if out == STORE:
         raise UsageError("The order store holds no features: write them to a file, a folder or another database.")
-    checked_out(out)
-    with batch(orders, out, {"features": SCHEMA.names, "as_of": as_of}, memory=memory, resume=resume) as doing:
+    if engine == LOCAL:
+        checked_out(out)
+    about = {"features": SCHEMA.names, "as_of": as_of}
+    with batch(orders, out, about, engine=engine, memory=memory, resume=resume) as doing:
         moment = instant(as_of, doing.complete_until)
         work = Work(
             SCHEMA.with_metadata({"as_of": isoformat(moment)}),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from commands.batches import Memory, Out, OutTable, Resume, batch
+from commands.batches import LOCAL, Engine, Memory, Out, OutTable, Resume, batch
 from commands.options import STORE, AsOf, Horizons, Name, OrderSource, instant, reads_orders
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def score(
     version: Annotated[str | None, typer.Option(help="Version to score with; the champion if absent.")] = None,
     bundle: Annotated[Path | None, typer.Option(help="Score with this bundle folder; no registry is asked.")] = None,
     out_table: OutTable = "clv_scores",
+    engine: Engine = "local",
     memory: Memory = "4GB",
     resume: Resume = False,
 ) -> None:
@@ -45,14 +47,14 @@ def score(
     from model.bundle import load_bundle
     from model.terms import Terms
     from serving.answer import identity
-    from serving.batch import score_base
     from serving.in_parts import Work
     from serving.output import checked_out
     from serving.scorer import Question
+    from serving.shipped import Shipped
     from serving.store_log import scores_into
     from serving.table import SCHEMA
 
-    if out != STORE:
+    if out != STORE and engine == LOCAL:
         checked_out(out)
     if not 0.0 < margin <= 1.0:
         raise UsageError(f"--margin {margin} must be above 0 and at most 1.")
@@ -66,12 +68,12 @@ def score(
         tuple(horizon_days) if horizon_days else None, interval_level, terms=Terms(margin, discount_rate)
     )
     about = {"model": identity(loaded), "question": repr(question), "as_of": as_of}
-    with batch(orders, out, about, memory=memory, resume=resume) as doing:
+    with batch(orders, out, about, engine=engine, memory=memory, resume=resume) as doing:
         moment = instant(as_of, doing.complete_until)
-        scored_at = isoformat(doing.batch.parts.now)
+        scored_at = isoformat(doing.now)
         work = Work(
             SCHEMA.with_metadata({"scored_at": scored_at}),
-            lambda log, writer, on_rows: score_base(loaded, log, moment, writer, question, on_rows=on_rows),
+            partial(Shipped(bundle, loaded).score, moment, question),
         )
         into: AbstractContextManager[Writer] | None = (
             scores_into(order_store(), scored_at, loaded.model.primary_horizon) if out == STORE else None

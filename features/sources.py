@@ -220,7 +220,7 @@ def _open_csv(source: str, path: str, filesystem: pa_fs.FileSystem, options: Rea
     if not text.strip():
         raise OrdersError(f"{path!r} is empty. An order log needs a header row and at least one order.")
     text = text.lstrip("\r\n")
-    delimiter = _delimiter(text)
+    delimiter = delimiter_of(text)
     header = next(csv.reader(io.StringIO(text, newline=None), delimiter=delimiter))
     columns = resolve(header, options.mapping)
     malformed: dict[int, str] = {}
@@ -250,13 +250,13 @@ def _open_csv(source: str, path: str, filesystem: pa_fs.FileSystem, options: Rea
             yield _renamed(reader.schema.empty_table(), columns)
             for batch in reader:
                 yield _renamed(pa.Table.from_batches([batch]), columns)
-        _refuse_open_quote(path, malformed)
+        refuse_open_quote(path, malformed)
 
     size = filesystem.get_file_info(path).size or 0
     return RawSource(size * (4 if compressed else 1) // _SHORT_ROW_BYTES, chunks(), malformed)
 
 
-def _refuse_open_quote(path: str, malformed: dict[int, str]) -> None:
+def refuse_open_quote(path: str, malformed: dict[int, str]) -> None:
     """Refuse a row that swallowed the lines behind it: how many orders it hides cannot be counted."""
     swallowing = [row for row, text in malformed.items() if "\n" in text.strip()]
     if swallowing:
@@ -270,7 +270,8 @@ def _opened(filesystem: pa_fs.FileSystem, path: str, compressed: bool) -> IO[byt
     return stream
 
 
-def _delimiter(head: str) -> str:
+def delimiter_of(head: str) -> str:
+    """Mark between the fields of a CSV text, told by its first line."""
     first_line = head.splitlines()[0]
     counts = {mark: first_line.count(mark) for mark in _DELIMITERS}
     best = max(counts, key=lambda mark: counts[mark])

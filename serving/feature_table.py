@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-import numpy as np
 import pyarrow as pa
 
 from features.catalogue import CATALOGUE
+from features.history import before
 from features.instants import isoformat
 from features.matrix import blocks, feature_matrix
 from features.orders import OrderLog
@@ -33,7 +33,7 @@ def write_features(log: OrderLog, as_of: int, writer: Writer, on_rows: Callable[
         columns = [pa.array(matrix.values[:, place], from_pandas=True) for place in range(len(matrix.names))]
         ids = pa.array(some.customer_ids[matrix.customers], pa.string())
         writer.write(pa.table([ids, pa.repeat(moment, n_known), *columns], schema=SCHEMA))
-        after = int(np.count_nonzero(some.ordered_at >= as_of))
+        after = some.n_rows - before(some, as_of).n_rows
         tally += Tally(high - low, high - low - n_known, n_known, after)
         on_rows(some.n_rows)
     return tally

@@ -57,6 +57,19 @@ class Done:
         """Accounts of both."""
         return Done(self.read + other.read, self.made + other.made)
 
+    def to_json(self) -> str:
+        """The accounts as text; no number changes on its way there and back."""
+        return json.dumps({"read": vars(self.read), "made": vars(self.made)})
+
+    @staticmethod
+    def from_json(text: str | bytes) -> Done:
+        """Accounts that were written as text."""
+        found = json.loads(text)
+        read, made = found["read"], found["made"]
+        sums = {int(days): (clv, own) for days, (clv, own) in made.pop("sums").items()}
+        by_rule = Counter(read.pop("rejected_by_rule"))
+        return Done(Accounts(**read, rejected_by_rule=by_rule), Tally(**made, sums=sums))
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -211,7 +224,7 @@ class _Making:
     def _one(self, place: int, on_rows: OnRows) -> Done:
         finished = self.unfinished.file(_ROWS, place)
         if finished.exists():
-            found = _from_json(pq.read_metadata(finished).metadata[_DONE])
+            found = Done.from_json(pq.read_metadata(finished).metadata[_DONE])
             on_rows(found.read.n_valid)
             return found
         intake = self.parts.intake(place)
@@ -220,7 +233,7 @@ class _Making:
                 pq.write_table(intake.rejected, path)
         with self.unfinished.writing(_ROWS, place) as path, parquet(path, self.work.schema) as rows:
             done = Done(intake.accounts, self.work.rows(intake.log, rows, on_rows))
-            rows.writer.add_key_value_metadata({_DONE: json.dumps({"read": vars(done.read), "made": vars(done.made)})})
+            rows.writer.add_key_value_metadata({_DONE: done.to_json()})
         return done
 
     def tables(self, kind: str) -> Iterator[pa.Table]:
@@ -238,11 +251,3 @@ class _Making:
         for place in range(self.parts.n_parts):
             self.unfinished.file(_ROWS, place).rename(folder / f"part-{place:05d}.parquet")
         return folder
-
-
-def _from_json(text: bytes) -> Done:
-    found = json.loads(text)
-    read, made = found["read"], found["made"]
-    sums = {int(days): (clv, own) for days, (clv, own) in made.pop("sums").items()}
-    by_rule = Counter(read.pop("rejected_by_rule"))
-    return Done(Accounts(**read, rejected_by_rule=by_rule), Tally(**made, sums=sums))
