@@ -1,0 +1,163 @@
+"""Small trees, many rows: all comparisons of a booster at once, by numpy; LightGBM's own scores to the bit.
+
+LightGBM walks each row through each tree, and the processor guesses wrong at every other fork. Here each fork is
+compared with a whole column of rows; the answers of a tree's forks, one bit each, are the place of the leaf in a
+table. Twice as fast from some fifty rows on; leaves are added in the order of the trees, as LightGBM does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from features.arrays import BoolArray, FloatArray, IntArray
+
+MOST_FORKS: Final = 8
+_ROWS: Final = 1024
+_CATEGORICAL, _DEFAULT_LEFT, _MISSING, _MISSING_IS_NAN, _MISSING_IS_ZERO = 1, 2, 12, 8, 4
+"""Bits of LightGBM's `decision_type`."""
+_ZERO: Final = float(np.float32(1e-35))
+"""Values this near to 0 are 0 to LightGBM."""
+
+
+@dataclass(frozen=True)
+class _Forks:
+    """Forks of all trees that compare one column in one way.
+
+    Attributes
+    ----------
+    above
+        Whether their bit says "greater" instead of "less or equal": where a missing value goes left. Both are false for
+        a missing value.
+    zeroed
+        Whether a missing value counts as 0.
+    rows
+        Rows of the bit matrix that are theirs.
+    """
+
+    column: int
+    above: bool
+    zeroed: bool
+    thresholds: FloatArray
+    rows: slice
+
+
+@dataclass(frozen=True)
+class Forest:
+    """Trees of a booster, at most MOST_FORKS forks each, as tables.
+
+    Attributes
+    ----------
+    places
+        Row of the bit matrix of each tree's fork, shape (n_trees, width).
+    leaves
+        Value of the leaf for every answer of a tree's forks, shape (n_trees * 2 ** width,).
+    """
+
+    n_columns: int
+    forks: tuple[_Forks, ...]
+    n_bits: int
+    places: IntArray
+    leaves: FloatArray
+
+    def scores(self, inputs: FloatArray) -> FloatArray:
+        """Sum of the leaves for each row, shape (n,)."""
+        out = np.empty(len(inputs))
+        for low in range(0, len(inputs), _ROWS):
+            out[low : low + _ROWS] = self._some(inputs[low : low + _ROWS])
+        return out
+
+    def _some(self, inputs: FloatArray) -> FloatArray:
+        columns = np.ascontiguousarray(inputs.T)
+        bits = np.empty((self.n_bits, len(inputs)), dtype=np.bool_)
+        for forks in self.forks:
+            column = columns[forks.column]
+            if forks.zeroed:
+                column = np.where(np.isnan(column), 0.0, column)
+            compare = np.greater if forks.above else np.less_equal
+            compare(column, forks.thresholds[:, np.newaxis], out=bits[forks.rows])
+        answers = bits.view(np.uint8)
+        width = self.places.shape[1]
+        leaf = answers.take(self.places[:, 0], axis=0)
+        for fork in range(1, width):
+            leaf <<= 1
+            leaf |= answers.take(self.places[:, fork], axis=0)
+        first = (np.arange(len(self.places)) << width)[:, np.newaxis]
+        return np.asarray(np.add.reduce(self.leaves.take(first + leaf), axis=0, initial=0.0))
+
+
+def forest_of(text: str) -> Forest | None:
+    """The trees of a booster's text; None where they ask for more than columns, thresholds and a few forks.
+
+    `text` is what `Booster.model_to_string` gives.
+    """
+    head, *parts = text.split("\nTree=")
+    trees = [_fields(part) for part in parts]
+    n_forks = [int(tree["num_leaves"]) - 1 for tree in trees]
+    if "average_output" in head or not trees or max(n_forks) > MOST_FORKS or min(n_forks) < 1:
+        return None
+    split = [_integers(tree["decision_type"]) for tree in trees]
+    kinds = np.concatenate(split)
+    linear = any(tree.get("is_linear", "0") != "0" for tree in trees)
+    if linear or (kinds & (_CATEGORICAL | _MISSING_IS_ZERO)).any():
+        return None
+    columns = np.concatenate([_integers(tree["split_feature"]) for tree in trees])
+    thresholds = _beside_zero(np.concatenate([_numbers(tree["threshold"]) for tree in trees]))
+    left, zeroed = kinds & _DEFAULT_LEFT > 0, kinds & _MISSING == 0
+    above = left & ~zeroed
+    order = np.lexsort([above, zeroed, columns])
+    place = np.empty(len(order), dtype=np.int64)
+    place[order] = np.arange(len(order))
+    width = max(n_forks)
+    places = np.zeros((len(trees), width), dtype=np.int64)
+    leaves = np.empty((len(trees), 1 << width))
+    begin = 0
+    for number, (tree, n) in enumerate(zip(trees, n_forks, strict=True)):
+        own = slice(begin, begin + n)
+        places[number, :n] = place[own]
+        leaves[number] = _table(tree, above[own], width)
+        begin += n
+    n_columns = int(_fields(head)["max_feature_idx"]) + 1
+    forks = tuple(_grouped(columns[order], above[order], zeroed[order], thresholds[order]))
+    return Forest(n_columns, forks, len(order), places, leaves.ravel())
+
+
+def _beside_zero(thresholds: FloatArray) -> FloatArray:
+    """Thresholds that tell values apart as if those next to 0 were 0."""
+    near = np.where(thresholds < 0.0, np.nextafter(-_ZERO, -np.inf), _ZERO)
+    return np.where(np.abs(thresholds) <= _ZERO, near, thresholds)
+
+
+def _grouped(columns: IntArray, above: BoolArray, zeroed: BoolArray, thresholds: FloatArray) -> Iterator[_Forks]:
+    keys = columns * 4 + zeroed * 2 + above
+    edges = np.flatnonzero(np.diff(keys, prepend=-1, append=-1))
+    for low, high in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
+        yield _Forks(int(columns[low]), bool(above[low]), bool(zeroed[low]), thresholds[low:high], slice(low, high))
+
+
+def _table(tree: Mapping[str, str], above: BoolArray, width: int) -> FloatArray:
+    """Value of the leaf for every answer; the first fork's bit is the highest, those of absent forks mean nothing."""
+    left, right = _integers(tree["left_child"]), _integers(tree["right_child"])
+    values = _numbers(tree["leaf_value"])
+    answers = np.arange(1 << width)
+    node = np.zeros(1 << width, dtype=np.int64)
+    while (inner := node >= 0).any():
+        fork = np.maximum(node, 0)
+        goes_left = (answers >> (width - 1 - fork) & 1 == 1) != above[fork]
+        node = np.where(inner, np.where(goes_left, left[fork], right[fork]), node)
+    return values[~node]
+
+
+def _fields(text: str) -> dict[str, str]:
+    return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+
+
+def _integers(text: str) -> IntArray:
+    return np.array(text.split(), dtype=np.int64)
+
+
+def _numbers(text: str) -> FloatArray:
+    return np.array(text.split(), dtype=np.float64)
