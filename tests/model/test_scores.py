@@ -30,9 +30,8 @@ def test_scores_are_lightgbms_own_to_the_bit(bundle: Bundle) -> None:
 
 
 def grown(rows: np.ndarray, rng: np.random.Generator, **settings: object) -> lgb.Booster:
-    target = (
-        np.nan_to_num(rows[:, 0]) + np.nan_to_num(rows[:, 1], nan=3.0) * (rows[:, 2] > 0) + rng.normal(size=len(rows))
-    )
+    known = np.nan_to_num(rows)
+    target = known[:, 0] + known[:, 1] * (rows[:, 2] > 0) + 3 * (known[:, 3] == 1) + rng.normal(size=len(rows))
     data = lgb.Dataset(rows, target, free_raw_data=False, categorical_feature=settings.pop("categories", []))
     quiet = {"verbosity": -1, "num_threads": 1, "min_data_in_leaf": 5, "num_leaves": 7}
     return lgb.train({**quiet, **settings}, data, num_boost_round=30)
