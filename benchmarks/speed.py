@@ -168,7 +168,7 @@ def _moments(plan: Plan, key: Key, log: Path, n: int) -> Task:
 
 def _score(plan: Plan, key: Key, log: Path) -> Task:
     def run(out: Path) -> Run:
-        words = [str(CLV), "score", str(log), "--bundle", str(plan.bundle), "--out", str(out / "scores.parquet")]
+        words = [str(CLV), "score", str(log), "--bundle", str(plan.bundle), "--out", f"{out}/scores/"]
         return measured(words, env=environment(out), limit_bytes=plan.limit_bytes, cwd=out)
 
     return key, lambda: _in_scratch(plan, run)
