@@ -26,20 +26,19 @@ from statistics import median
 import numpy as np
 import psutil
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pyspark
-from features_speed import AS_OF, simulate
 from pyspark.sql import DataFrame, SparkSession
+from speed_log import AS_OF, LogPlan, write_log
 
 from features.catalogue import CATALOGUE
-from features.instants import to_us
+from features.instants import parse_instant
 from features.matrix import feature_matrix
 from features.options import ReadOptions
 from serving.java import find_java
 from serving.spark import spark_batch
 from serving.spark_parts import PART, Reading
 
-MOMENT = to_us(AS_OF)
+MOMENT = parse_instant(AS_OF)
 WINDOWS, TRENDS, HALF_LIVES = (30, 90, 180, 365), (90, 180), (15, 45, 120)
 WARM_CUSTOMERS, REPS = 20_000, 3
 
@@ -238,17 +237,14 @@ def line(spark: SparkSession, path: str, columns: dict[str, str], n_orders: int)
 def table(spark: SparkSession, sizes: list[int], folder: Path) -> list[str]:
     """One line for each size and set of features."""
     lines = []
-    warm = str(folder / "warm.parquet")
-    pq.write_table(simulate(WARM_CUSTOMERS, seed=1), warm)
+    write_log(folder / "warm", LogPlan(WARM_CUSTOMERS, text_ids=True))
+    warm = str(folder / "warm" / "by_time")
     for columns in (PLAIN, ALL):
         wrong = disagreements(spark, warm, columns)
         print(f"{len(columns)} features, {len(wrong)} disagree: {wrong}", file=sys.stderr)
     for size in sizes:
-        path = str(folder / f"{size}.parquet")
-        log = simulate(size, seed=2)
-        n_orders = log.num_rows
-        pq.write_table(log, path)
-        del log
+        n_orders = write_log(folder / str(size), LogPlan(size, text_ids=True, seed=2))
+        path = str(folder / str(size) / "by_time")
         for columns in (PLAIN, ALL):
             lines.append(line(spark, path, columns, n_orders))
             print(lines[-1], file=sys.stderr, flush=True)

@@ -42,7 +42,7 @@ Engine = Annotated[
 LOCAL: Final = "local"
 _UNITS: Final = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _LEAST: Final = 500_000_000
-_THREADS: Final = os.cpu_count() or 1
+_CORES: Final = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,7 @@ class Doing:
 
     orders: OrderSource
     batch: Batch
+    n_threads: int
 
     @property
     def complete_until(self) -> int:
@@ -70,7 +71,7 @@ class Doing:
         where = output(out, work.schema, table=table) if isinstance(out, str) and "://" in out else out
         try:
             with counting(title, self.batch.parts.n_rows) as advance:
-                done = self.batch.run(work, where, self.orders.write_rejected, _THREADS, advance)
+                done = self.batch.run(work, where, self.orders.write_rejected, self.n_threads, advance)
         except KeyboardInterrupt:
             if self.batch.unfinished is not None:
                 say("Finished parts are kept: the same command with --resume goes on from there.")
@@ -114,8 +115,9 @@ def batch(
     Raises
     ------
     UsageError
-        An unknown engine, or memory that cannot be read or is too little.
+        An unknown engine, an output that would replace the orders, or memory that cannot be read or is too little.
     """
+    _refuse_own_source(orders.path, out)
     if engine == "spark":
         with _on_spark(orders, out, memory_bytes(memory), resume) as doing:
             yield doing
@@ -124,6 +126,16 @@ def batch(
             yield doing
     else:
         raise UsageError(f"--engine {engine!r} must be local or spark.")
+
+
+def _refuse_own_source(source: str, out: str) -> None:
+    """Refuse an output that is, holds, or lies in the place of the orders."""
+    read, written = (
+        path if "://" in path else str(Path(path).resolve()) for path in (source.partition("*")[0], out.rstrip("/"))
+    )
+    both = f"{read.rstrip('/')}/", f"{written.removeprefix('file://')}/"
+    if STORE not in (source, out) and (both[0].startswith(both[1]) or both[1].startswith(both[0])):
+        raise UsageError(f"--out {out!r} is, holds or lies in the place of the orders, {source!r}: write elsewhere.")
 
 
 @contextmanager
@@ -153,17 +165,19 @@ def _on_spark(orders: OrderSource, out: str, memory: int, resume: bool) -> Itera
 def _local(orders: OrderSource, out: str, about: dict[str, Any], memory: int, resume: bool) -> Iterator[Doing]:
     import features
     from commands.console import say
+    from features.parts import threads_within
     from serving.in_parts import Target
 
     fingerprint = {"clv": features.__version__, **orders.identity(), **about}
-    with _read(orders, Target(_partial(out), fingerprint, resume, memory, _THREADS)) as held:
+    n_threads = threads_within(memory, _CORES)
+    with _read(orders, Target(_partial(out), fingerprint, resume, memory, n_threads)) as held:
         if held.unfinished is None:
             say(held.parts.intake(0).accounts.summary())
         elif held.unfinished.resumed:
             say("Going on from the finished parts of the interrupted run.")
         if resume and not (held.unfinished and held.unfinished.resumed):
             say("There is no interrupted run of the same orders, model and settings: starting from the beginning.")
-        yield Doing(orders, held)
+        yield Doing(orders, held, n_threads)
 
 
 def read_to_train(orders: OrderSource, memory: str) -> Intake:
@@ -178,12 +192,14 @@ def read_to_train(orders: OrderSource, memory: str) -> Intake:
     for left in place.glob("reading-*.partial"):
         remove_abandoned(left)
     folder = place / f"reading-{os.getpid()}.partial"
-    with (
-        _read(orders, Target(folder, {}, False, memory_bytes(memory), 1)) as held,
-        counting("drawing customers", held.parts.n_rows) as advance,
-    ):
-        intake = read_sample(held.parts, on_rows=advance)
-    remove_abandoned(folder)
+    try:
+        with (
+            _read(orders, Target(folder, {}, False, memory_bytes(memory), 1)) as held,
+            counting("drawing customers", held.parts.n_rows) as advance,
+        ):
+            intake = read_sample(held.parts, on_rows=advance)
+    finally:
+        remove_abandoned(folder)
     orders.write_rejected(iter([intake.rejected]))
     say(intake.accounts.summary())
     if intake.log.n_customers < intake.accounts.n_customers:

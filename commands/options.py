@@ -104,9 +104,8 @@ class OrderSource:
         from serving.store_log import raw_orders
 
         table = raw_orders(order_store())
-        return RawSource(table.num_rows, iter([table])), replace(
-            self.options, drop_repeated_lines=False
-        )  # as by customer
+        options = replace(self.options, drop_repeated_lines=False)  # as by customer
+        return RawSource(table.num_rows, iter([table]), may_change=True), options
 
     def identity(self) -> dict[str, Any]:
         """What is read and how, to see whether another run reads the same."""

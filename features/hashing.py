@@ -9,8 +9,6 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features.arrays import IntArray
-
 HashArray = npt.NDArray[np.uint64]
 _ODD: Final = np.uint64(0x9E3779B97F4A7C15)
 _NO_INTEGER: Final = 2**64 - int(_ODD)  # becomes 0
@@ -29,11 +27,6 @@ def hashes(column: pa.ChunkedArray) -> HashArray:
     texts = pc.fill_null(column.cast(pa.large_string()), "").combine_chunks()
     chunks = texts.chunks if isinstance(texts, pa.ChunkedArray) else [texts]
     return np.concatenate([_of_texts(chunk) for chunk in chunks]) if chunks else np.empty(0, dtype=np.uint64)
-
-
-def buckets(column: pa.ChunkedArray, n_buckets: int) -> IntArray:
-    """Bucket of each id, 0 ... n_buckets - 1, shape (n,)."""
-    return (hashes(column) % np.uint64(n_buckets)).astype(np.int64)
 
 
 def _mixed(words: HashArray) -> HashArray:

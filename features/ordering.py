@@ -59,7 +59,7 @@ def total_order(orders: TypedOrders, usable: IntArray | None, event_at: IntArray
     tied = np.flatnonzero((customer[1:] == customer[:-1]) & (at[1:] == at[:-1])) + 1
     if len(tied):
         places = np.union1d(tied - 1, tied)
-        inner = np.lexsort([*reversed(_tie_keys(orders, rows[places])), at[places], customer[places]])
+        inner = np.lexsort([rows[places], *reversed(_tie_keys(orders, rows[places])), at[places], customer[places]])
         rows = rows.copy()
         rows[places] = rows[places][inner]
     return Ordered(rows, customer, at, tied)

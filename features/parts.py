@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 
 from features.arrays import IntArray, RuleArray
 from features.columns import CURRENCY, CUSTOMER_ID, ORDERED_AT
-from features.hashing import buckets
+from features.hashing import hashes
 from features.instants import DAY_US, next_midnight
 from features.options import ReadOptions
 from features.ordering import stable_order
@@ -44,6 +44,11 @@ _MOST_ROWS, _FEWEST_ROWS = 500_000, 50_000
 def rows_at_once(memory: int, n_threads: int) -> int:
     """Rows of a part, so that one in each thread stays within so many bytes of memory."""
     return int(min(max((memory - _BYTES_TO_START) / n_threads / _BYTES_A_ROW, _FEWEST_ROWS), _MOST_ROWS))
+
+
+def threads_within(memory: int, n_cores: int) -> int:
+    """How many parts at a time so many bytes of memory allow, a part on each core at most."""
+    return max(1, min(n_cores, (memory - _BYTES_TO_START) // (_FEWEST_ROWS * _BYTES_A_ROW)))
 
 
 @dataclass(frozen=True)
@@ -149,6 +154,11 @@ class Parts:
         kept = order[rules[order] > 0]
         return rows[kept], rules[kept]
 
+    @property
+    def n_ids(self) -> int:
+        """Distinct customer ids, those without a usable row included."""
+        return sum(pc.count_distinct(table.column(CUSTOMER_ID)).as_py() for table in self._tables())
+
     def _tables(self) -> Iterator[pa.Table]:
         return (self._table(place) for place in range(self.n_parts))
 
@@ -239,7 +249,10 @@ def _split(
 
 
 def _deal(table: pa.Table, takers: Sequence[_Takes]) -> None:
-    part = buckets(table.column(CUSTOMER_ID), len(takers))
+    hashed = hashes(table.column(CUSTOMER_ID))
+    nobody = np.flatnonzero(hashed == 0)
+    hashed[nobody] = np.arange(len(nobody))  # rows without a customer, which are rejected wherever they are, are spread
+    part = (hashed % np.uint64(len(takers))).astype(np.int64)
     ends = np.cumsum(np.bincount(part, minlength=len(takers)))
     ordered = table.take(pa.array(stable_order(part.astype(np.int32))))
     for taker, end, begin in zip(takers, ends.tolist(), [0, *ends[:-1].tolist()], strict=True):

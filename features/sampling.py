@@ -22,7 +22,7 @@ from features.parts import Parts
 from features.validation import NOTHING_READ, Intake, RawOrders, validate
 
 MOST_CUSTOMERS: Final = 200_000
-"""More of them move no figure beyond its interval, and cost time and memory: see docs/scale.md."""
+"""More of them cost time and memory, and move figures as another seed does: see docs/sampling.md."""
 SEED: Final = 11
 
 
@@ -48,10 +48,9 @@ def read_sample(
             return intake
         return replace(intake, log=intake.log.only(drawn(intake.log, n_customers / intake.log.n_customers, rng)))
     accounts, rows, rejected = NOTHING_READ, [], []
-    share = 0.0
+    share = min(1.0, n_customers / max(1, parts.n_ids))
     for place in range(parts.n_parts):
         intake = parts.intake(place)
-        share = share or min(1.0, n_customers / (intake.log.n_customers * parts.n_parts))  # parts are of like size
         chosen = intake.log.customer_ids[drawn(intake.log, share, rng)]
         rows.append(_usable_rows(parts.raw(place), intake.rejected, chosen))
         rejected.append(intake.rejected)

@@ -40,11 +40,14 @@ class RawSource:
         Tables under contract names, all of one schema, in the order of the source.
     malformed
         Text of each row that no reader could split, by its 1-based number; complete when `chunks` is exhausted.
+    may_change
+        Whether another reading may find other rows without a sign of it, as in a database.
     """
 
     n_rows_about: int
     chunks: Iterator[pa.Table]
     malformed: dict[int, str] = field(default_factory=dict)
+    may_change: bool = False
 
     def read(self) -> RawOrders:
         """Read it whole."""
@@ -71,7 +74,8 @@ def open_raw(source: str, options: ReadOptions) -> RawSource:
         from features.databases import read_database
 
         table = read_database(source, options.table, options.query)
-        return RawSource(table.num_rows, iter([_renamed(table, resolve(table.column_names, options.mapping))]))
+        renamed = _renamed(table, resolve(table.column_names, options.mapping))
+        return RawSource(table.num_rows, iter([renamed]), may_change=True)
     if options.table or options.query:
         raise UsageError(f"--table and --query go with a database URL, not with {source!r}.")
     filesystem, paths = _files(source)

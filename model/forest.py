@@ -71,6 +71,8 @@ class Forest:
         return out
 
     def _some(self, inputs: FloatArray) -> FloatArray:
+        if len(inputs) == 1:  # numpy would add the leaves of a lone row in another order
+            return self._some(np.repeat(inputs, 2, axis=0))[:1]
         columns = np.ascontiguousarray(inputs.T)
         bits = np.empty((self.n_bits, len(inputs)), dtype=np.bool_)
         for forks in self.forks:

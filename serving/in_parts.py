@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from features.errors import OutputError
+from features.errors import OrdersError, OutputError
 from features.options import ReadOptions
 from features.orders import OrderLog
 from features.parts import Parts, Split, part_orders, parts_in
@@ -24,7 +24,7 @@ from features.sources import RawSource
 from features.validation import NOTHING_READ, Accounts
 from serving.batch import NOTHING_MADE, Tally
 from serving.output import Writer, is_folder, output, parquet, replace_folder
-from serving.unfinished import ORDERS, Unfinished, remove, unfinished
+from serving.unfinished import ORDERS, Unfinished, is_unfinished, remove, remove_abandoned, unfinished
 
 _ROWS, _REJECTED, _DONE = "rows", "rejected", b"clv_done"
 OnRows = Callable[[int], None]
@@ -167,18 +167,21 @@ def batch_of(
     """
     folder = target.folder
     split = Split.within(target.memory, target.n_threads, source.n_rows_about, folder / ORDERS)
-    if split.n_parts == 1:
-        remove(folder)
+    if split.n_parts == 1 and not (target.resume and is_unfinished(folder)):
+        remove_abandoned(folder)
         yield Batch(part_orders(source, options, now, split), None)
         return
-    fingerprint = {**target.fingerprint, "n_parts": split.n_parts}
-    with unfinished(folder, fingerprint, target.resume, now) as held:
+    with unfinished(folder, target.fingerprint, split.n_parts, resume=target.resume, now=now) as held:
         try:
             parts = parts_in(held.orders, options)
             if parts is None:
                 shutil.rmtree(held.orders, ignore_errors=True)
-                parts = part_orders(source, options, held.began_at, split, on_rows)
+                where = folder / ORDERS if source.may_change else split.folder
+                parts = part_orders(source, options, held.began_at, Split(held.n_parts, where), on_rows)
             yield Batch(parts, held)
+        except OrdersError:
+            remove(folder)
+            raise
         except OSError as error:
             raise OutputError(
                 f"{str(folder)!r} cannot be written: {error.strerror or error}. Nothing was changed; --resume goes on "
@@ -228,7 +231,7 @@ class _Making:
             on_rows(found.read.n_valid)
             return found
         intake = self.parts.intake(place)
-        if intake.rejected.num_rows:
+        if intake.rejected.num_rows or place == 0:  # the first one tells the columns
             with self.unfinished.writing(_REJECTED, place) as path:
                 pq.write_table(intake.rejected, path)
         with self.unfinished.writing(_ROWS, place) as path, parquet(path, self.work.schema) as rows:

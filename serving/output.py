@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -18,6 +19,7 @@ from features.engines import engine_for, hidden
 from features.errors import OutputError, UsageError, listed
 
 TABLE: Final = "clv_scores"
+_OURS: Final = re.compile(r"part-\d{5}\.parquet")
 
 
 class Writer(Protocol):
@@ -33,14 +35,22 @@ def checked_out(out: str) -> None:
     if "://" in out:
         engine_for(out).dispose()
     elif is_folder(out):
-        strangers = [path.name for path in Path(out).glob("*") if path.suffix != ".parquet"]
-        if strangers:
-            raise UsageError(f"--out {out!r} would be replaced, but holds other files: {listed(strangers)}.")
+        _check_folder(out)
     elif not out.lower().endswith((".parquet", ".csv", ".csv.gz")):
         raise UsageError(
             f"--out {out!r}: write to a path that ends in .parquet, .csv or .csv.gz, to a folder of Parquet files (a "
             "path that ends in /), or to a SQLAlchemy URL."
         )
+
+
+def _check_folder(out: str) -> None:
+    """Refuse to replace what is not a folder that an earlier run has written."""
+    folder = Path(out)
+    if folder.name in ("", "..") or folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+        raise UsageError(f"--out {out!r} cannot be replaced by a folder: name one of its own.")
+    strangers = [path.name for path in folder.glob("*") if not _OURS.fullmatch(path.name)]
+    if strangers:
+        raise UsageError(f"--out {out!r} would be replaced, but holds other files: {listed(strangers)}.")
 
 
 def is_folder(out: str) -> bool:

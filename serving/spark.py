@@ -138,7 +138,7 @@ class SparkBatch:
             )
 
     def _to_folder(self, made: DataFrame, folder: Folder) -> Done:
-        beside = f"{folder.path}.partial"
+        beside = folder.beside("unfinished")
         try:
             made.write.partitionBy(KIND).parquet(beside, mode="overwrite", compression="zstd")
             done = self._accounts(made.sparkSession.read.parquet(beside))

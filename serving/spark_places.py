@@ -11,6 +11,7 @@ from typing import Any, Final
 from features.errors import OutputError, UsageError, listed
 
 _SECONDS_TO_END: Final = 20
+_OURS: Final = re.compile(r"_SUCCESS|part-\d{5}[-.].*\.parquet|\..*\.crc")
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,11 @@ class Folder:
     def _hadoop(self, path: str) -> tuple[Any, Any]:
         place = self.context._jvm.org.apache.hadoop.fs.Path(path)
         return place.getFileSystem(self.context._jsc.hadoopConfiguration()), place
+
+    def beside(self, what: str) -> str:
+        """A hidden place beside it, of a name that nobody else gives."""
+        parent, _, name = self.path.rpartition("/")
+        return f"{parent}/.{name}.clv-{what}"
 
     def holds(self, path: str) -> bool:
         """Whether something is there."""
@@ -64,7 +70,7 @@ class Folder:
         if files.getFileStatus(place).isFile():
             raise UsageError(f"--out {self.path!r} is a file: Spark writes a folder.")
         names = [one.getPath().getName() for one in files.listStatus(place)]
-        strangers = [name for name in names if not name.endswith(".parquet") and name[0] not in "._"]
+        strangers = [name for name in names if not _OURS.fullmatch(name)]
         if strangers:
             raise UsageError(f"--out {self.path!r} would be replaced, but holds other files: {listed(strangers)}.")
 
@@ -72,7 +78,7 @@ class Folder:
         """Put a folder in the place of this one, which is deleted when the new one stands there."""
         files, target = self._hadoop(self.path)
         _, new = self._hadoop(made)
-        _, aside = self._hadoop(f"{self.path}.replaced")
+        _, aside = self._hadoop(self.beside("replaced"))
         files.create(self._hadoop(f"{made}/_SUCCESS")[1]).close()
         files.delete(aside, True)
         if files.exists(target) and not files.rename(target, aside):

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final
 
-from features.errors import OutputError, UsageError
+from features.errors import OutputError, UsageError, listed
 
 _FINGERPRINT, _LOCK = "fingerprint.json", "lock"
 ORDERS: Final = "orders"
@@ -31,13 +31,14 @@ class Unfinished:
     ----------
     resumed
         Whether an earlier run of the same fingerprint is being continued.
-    began_at
-        When the work began, that of the earlier run where it is continued: µs UTC.
+    began_at, n_parts
+        When the work began, µs UTC, and into how many parts; the earlier run's where it is continued.
     """
 
     folder: Path
     resumed: bool
     began_at: int
+    n_parts: int
 
     @property
     def orders(self) -> Path:
@@ -59,9 +60,14 @@ class Unfinished:
         beside.replace(target)
 
 
+def is_unfinished(folder: Path) -> bool:
+    """Whether it is the folder of a batch."""
+    return (folder / _FINGERPRINT).exists()
+
+
 def remove(folder: Path) -> None:
     """Delete the folder of a batch, if it is one."""
-    if (folder / _FINGERPRINT).exists():
+    if is_unfinished(folder):
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -76,13 +82,15 @@ def remove_abandoned(folder: Path) -> None:
 
 
 @contextmanager
-def unfinished(folder: Path, fingerprint: dict[str, Any], resume: bool, now: int) -> Iterator[Unfinished]:
+def unfinished(
+    folder: Path, fingerprint: dict[str, Any], n_parts: int, *, resume: bool, now: int
+) -> Iterator[Unfinished]:
     """Hold the folder of a batch: emptied, or as an earlier run with the same fingerprint left it.
 
     Raises
     ------
     UsageError
-        Another process is at work in it.
+        Another process is at work in it, it is not ours, or the run to be resumed was of something else.
     OutputError
         It cannot be made.
     """
@@ -94,13 +102,23 @@ def unfinished(folder: Path, fingerprint: dict[str, Any], resume: bool, now: int
     with lock:
         _take(lock, folder)
         noted = folder / _FINGERPRINT
+        strangers = [path.name for path in folder.iterdir() if path.name != _LOCK]
+        if strangers and not noted.exists():
+            raise UsageError(
+                f"{str(folder)!r} is needed for unfinished work, but holds other files: {listed(strangers)}."
+            )
         found = json.loads(noted.read_text()) if resume and noted.exists() else {}
-        same = found.get("of") == json.loads(json.dumps(fingerprint))
-        if not same:
+        if found and found["of"] != json.loads(json.dumps(fingerprint)):
+            raise UsageError(
+                f"The interrupted run in {str(folder)!r} was of other orders, another model or other settings. Give "
+                "the same ones, or start without --resume: that deletes its finished parts."
+            )
+        resumed = bool(found)
+        if not resumed:
             _empty(folder)
-            found = {"of": fingerprint, "began_at": now}
+            found = {"of": fingerprint, "began_at": now, "n_parts": n_parts}
             noted.write_text(json.dumps(found))
-        yield Unfinished(folder, same, found["began_at"])
+        yield Unfinished(folder, resumed, found["began_at"], found["n_parts"])
 
 
 def _take(lock: IO[str], folder: Path) -> None:

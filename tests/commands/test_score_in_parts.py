@@ -148,8 +148,12 @@ def test_ctrl_c_keeps_finished_parts_and_a_plain_start_deletes_them(
     assert not (tmp_path / "scores.parquet").exists()
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)
-    assert run(words("scores.parquet", *LITTLE, "--horizon-days", "90", "--resume")) == 0
-    assert "no interrupted run of the same orders" in " ".join(capsys.readouterr().err.split())
+    other = words("scores.parquet", *LITTLE, "--horizon-days", "90")
+    assert run([*other, "--resume"]) == 2
+    assert "was of other orders, another model or other settings" in " ".join(capsys.readouterr().err.split())
+    again = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("scores.parquet.partial/rows-*.parquet")}
+    assert again == kept
+    assert run(other) == 0
     assert set(pq.read_table("scores.parquet").column("horizon_days").to_pylist()) == {30, 90}
     assert not (tmp_path / "scores.parquet.partial").exists()
 
@@ -172,6 +176,81 @@ def test_a_folder_with_other_files_is_not_replaced(
     assert run(words("photos/")) == 2
     assert "holds other files" in capsys.readouterr().err
     assert files(tmp_path / "photos") == ["cat.jpg"]
+
+
+def test_resumed_with_other_memory_finished_parts_are_kept(
+    words: Words, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from serving import batch
+
+    scored, seen = batch.score_base, []
+
+    def failing(*arguments: object, **more: object) -> object:
+        seen.append(1)
+        if len(seen) == 4:
+            raise KeyboardInterrupt
+        return scored(*arguments, **more)
+
+    monkeypatch.setattr(batch, "score_base", failing)
+    assert run(words("scores/", *LITTLE)) == 130
+    kept = len(list(tmp_path.glob("scores.partial/rows-*.parquet")))
+    assert kept
+    before = len(seen)
+    assert run(words("scores/", "--memory", "700MB", "--resume")) == 0
+    assert "Going on from the finished parts" in " ".join(capsys.readouterr().err.split())
+    assert len(seen) - before == len(files(tmp_path / "scores")) - kept
+
+
+def test_a_table_that_changes_is_not_read_again(
+    words: Words, orders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bundle_folder: Path
+) -> None:
+    from serving import batch
+
+    engine = sa.create_engine(f"sqlite:///{tmp_path / 'shop.db'}")
+    few = pq.read_table(orders).slice(0, 200_000).to_pandas()
+    few.to_sql("orders", engine, index=False)
+    scored, seen = batch.score_base, []
+
+    def failing(*arguments: object, **more: object) -> object:
+        seen.append(1)
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+        return scored(*arguments, **more)
+
+    monkeypatch.setattr(batch, "score_base", failing)
+    words_ = ["score", f"sqlite:///{tmp_path / 'shop.db'}", "--table", "orders", "--bundle", str(bundle_folder)]
+    words_ += ["--out", "scores.parquet", *LITTLE]
+    assert run(words_) == 130
+    with engine.begin() as connection:
+        connection.execute(sa.text("delete from orders where customer_id > 100"))
+    assert run([*words_, "--resume"]) == 0
+    usable = few[few.amount != "free"].customer_id.astype(str)
+    assert set(pq.read_table("scores.parquet").column("customer_id").to_pylist()) == set(usable)
+
+
+@pytest.mark.parametrize("out", ["{orders}/", "{orders}/scores.parquet", "{orders}/..//", "./"])
+def test_the_orders_are_never_replaced(
+    words: Words, orders: Path, capsys: pytest.CaptureFixture[str], out: str
+) -> None:
+    before = files(orders)
+    assert run(words(out.format(orders=orders))) == 2
+    assert files(orders) == before
+    assert "fault of clv" not in capsys.readouterr().err
+
+
+def test_what_is_not_ours_is_never_deleted(words: Words, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "scores.partial").mkdir()
+    (tmp_path / "scores.partial" / "notes.txt").write_text("mine")
+    assert run(words("scores/", *LITTLE)) == 2
+    assert "holds other files: notes.txt" in " ".join(capsys.readouterr().err.split())
+    assert (tmp_path / "scores.partial" / "notes.txt").read_text() == "mine"
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    (tmp_path / "file").write_text("mine")
+    for out in ("link/", "file/"):
+        assert run(words(out)) == 2
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "file").read_text() == "mine"
 
 
 def test_memory_is_honoured_under_a_hard_limit(words: Words, tmp_path: Path) -> None:

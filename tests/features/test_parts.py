@@ -11,11 +11,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from features.errors import OrdersError
-from features.hashing import buckets, hashes
+from features.hashing import hashes
 from features.instants import parse_instant
 from features.options import ReadOptions
 from features.orders import OrderLog
-from features.parts import Parts, Split, part_orders, parts_in
+from features.parts import Parts, Split, part_orders, parts_in, threads_within
 from features.reading import read_orders
 from features.sampling import drawn, read_sample
 from features.sources import open_raw
@@ -82,7 +82,7 @@ def test_parts_hold_what_the_log_holds(tmp_path: Path, form: str) -> None:
     for parts in (parted(path, tmp_path / "parts"), parted(path, None)):
         intakes = [parts.intake(place) for place in range(parts.n_parts)]
         assert facts(intakes) == facts([whole_log])
-        assert rejected(intakes) == rejected([whole_log])
+        assert rejected(intakes) == rejected([whole_log])  # of copies, the first in the source is the one that is kept
         assert sum((intake.accounts for intake in intakes), NOTHING_READ) == whole_log.accounts
     assert {"conflicting_order_id", "later_than_now"} <= whole_log.accounts.rejected_by_rule.keys()
     assert parts.complete_until == whole_log.log.complete_until
@@ -105,7 +105,7 @@ def test_the_last_order_is_that_of_usable_rows(tmp_path: Path) -> None:
 
 def test_currencies_of_different_parts_are_never_added(tmp_path: Path) -> None:
     ids = messy().column("customer_id")
-    by_part = np.where(buckets(ids, 8) == 3, "EUR", "USD")
+    by_part = np.where(hashes(ids) % np.uint64(8) == 3, "EUR", "USD")
     path = tmp_path / "orders.parquet"
     pq.write_table(messy(currency=by_part), path)
     with pytest.raises(OrdersError, match="mixes 2 currencies: EUR, USD"):
@@ -124,6 +124,28 @@ def test_memory_decides_how_a_log_is_parted() -> None:
     assert Split.within(10**9, 1, 0, folder) == Split(1)
 
 
+def test_rows_without_a_customer_are_spread_over_the_parts(tmp_path: Path) -> None:
+    ids = np.array([None if place % 2 else f"c{place}" for place in range(N_ROWS)], dtype=object)
+    pq.write_table(messy().set_column(0, "customer_id", pa.array(ids)), tmp_path / "orders.parquet")
+    parts = parted(tmp_path / "orders.parquet", None)
+    sizes = [parts.raw(place).table.num_rows for place in range(parts.n_parts)]
+    assert sum(sizes) == N_ROWS
+    assert max(sizes) < 1.3 * min(sizes)
+
+
+def test_threads_stay_within_memory() -> None:
+    assert threads_within(4 * 10**9, 2) == 2
+    assert threads_within(500 * 10**6, 64) == 3
+    assert threads_within(10**6, 64) == 1
+
+
+def test_parts_without_a_usable_customer_are_sampled(tmp_path: Path) -> None:
+    table = pa.table({"customer_id": ["a", "b"] * 20, "ordered_at": ["2024-01-01"] * 40, "amount": [1.0] * 40})
+    pq.write_table(table, tmp_path / "orders.parquet")
+    parts = parted(tmp_path / "orders.parquet", None, n_parts=16)
+    assert read_sample(parts, 5).log.customer_ids.tolist() == ["a", "b"]
+
+
 def test_hashes_depend_on_the_id_alone() -> None:
     texts = ["", "a", "é", "abcdefgh", "abcdefghi", "x" * 63, "x" * 64, "x" * 65, "b" * 500]
     alone = [int(hashes(pa.chunked_array([[text]]))[0]) for text in texts]
@@ -138,7 +160,7 @@ def test_hashes_depend_on_the_id_alone() -> None:
         0,
         int(hashes(pa.chunked_array([pa.array([5])]))[0]),
     ]
-    spread = np.bincount(buckets(pa.chunked_array([pa.array(np.arange(100_000))]), 10))
+    spread = np.bincount(hashes(pa.chunked_array([pa.array(np.arange(100_000))])) % np.uint64(10))
     assert spread.min() > 9_500
 
 

@@ -63,7 +63,8 @@ def test_many_rows_at_once_have_lightgbms_bits(settings: dict[str, object], as_t
     wanted = trees.predict(asked, raw_score=True, num_threads=1)
     for threads in (1, 2):
         assert raw_scores(trees, asked, threads).tobytes() == wanted.tobytes()
-    assert raw_scores(trees, asked[:70], 1).tobytes() == wanted[:70].tobytes()
+    for n in (64, 70, 1023, 1024, 1025, 2049):
+        assert raw_scores(trees, asked[:n], 1).tobytes() == wanted[:n].tobytes()
     at_forks = np.repeat([np.float64(line) for line in _thresholds(trees)], 5).reshape(-1, 5)
     edge = np.concatenate([at_forks, np.nextafter(at_forks, np.inf), np.nextafter(at_forks, -np.inf)])
     assert raw_scores(trees, edge, 1).tobytes() == trees.predict(edge, raw_score=True, num_threads=1).tobytes()
