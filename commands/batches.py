@@ -130,11 +130,16 @@ def batch(
 
 def _refuse_own_source(source: str, out: str) -> None:
     """Refuse an output that is, holds, or lies in the place of the orders."""
+    from features.sources import is_database
+
+    if any(place == STORE or place.startswith("jdbc:") or is_database(place) for place in (source, out)):
+        return
     read, written = (
-        path if "://" in path else str(Path(path).resolve()) for path in (source.partition("*")[0], out.rstrip("/"))
+        path.removeprefix("file://") if "://" in path else str(Path(path).resolve())
+        for path in (source.partition("*")[0], out)
     )
-    both = f"{read.rstrip('/')}/", f"{written.removeprefix('file://')}/"
-    if STORE not in (source, out) and (both[0].startswith(both[1]) or both[1].startswith(both[0])):
+    both = f"{read.rstrip('/')}/", f"{written.rstrip('/')}/"
+    if both[0].startswith(both[1]) or both[1].startswith(both[0]):
         raise UsageError(f"--out {out!r} is, holds or lies in the place of the orders, {source!r}: write elsewhere.")
 
 

@@ -70,7 +70,7 @@ def open_raw(source: str, options: ReadOptions) -> RawSource:
     UsageError
         A database URL without table or query.
     """
-    if _is_database(source):
+    if is_database(source):
         from features.databases import read_database
 
         table = read_database(source, options.table, options.query)
@@ -89,13 +89,14 @@ def open_raw(source: str, options: ReadOptions) -> RawSource:
 
 def identity(source: str) -> list[tuple[str, int, int]]:
     """What the files of a source are, to see whether they are still the same: path, bytes, and when changed, in ns."""
-    if _is_database(source):
+    if is_database(source):
         return [(shown_source(source), 0, 0)]
     filesystem, paths = _files(source)
     return [(info.path, info.size or 0, info.mtime_ns or 0) for info in filesystem.get_file_info(paths)]
 
 
-def _is_database(source: str) -> bool:
+def is_database(source: str) -> bool:
+    """Whether a source is a SQLAlchemy URL."""
     scheme, _, rest = source.partition("://")
     return bool(rest) and scheme not in (
         "s3",
@@ -110,7 +111,7 @@ def _is_database(source: str) -> bool:
 
 def shown_source(source: str) -> str:
     """Return the source as it may be shown: a database URL without password or parameters."""
-    return source.partition("?")[0] if not _is_database(source) else _without_secrets(source)
+    return source.partition("?")[0] if not is_database(source) else _without_secrets(source)
 
 
 def _without_secrets(url: str) -> str:

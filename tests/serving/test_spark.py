@@ -261,10 +261,10 @@ def test_what_stood_there_stays_unless_all_is_done(
     home: Path, spark: SparkSession, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("features").mkdir()
-    (Path("features") / "old.parquet").write_text("yesterday's")
+    (Path("features") / "part-00000.parquet").write_text("yesterday's")
     pq.write_table(messy().slice(0, 30), "future.parquet")
     assert run(["features", "future.parquet", "--engine", "spark", "--out", "features"]) == 1
-    assert (Path("features") / "old.parquet").read_text() == "yesterday's"
+    assert (Path("features") / "part-00000.parquet").read_text() == "yesterday's"
     (Path("features") / "cat.jpg").write_text("a cat")
     assert run(["features", "future.parquet", "--engine", "spark", "--out", "features"]) == 2
     assert "cat.jpg" in capsys.readouterr().err
