@@ -11,7 +11,7 @@ from typing import Any, Final
 from features.errors import OutputError, UsageError, listed
 
 _SECONDS_TO_END: Final = 20
-_OURS: Final = re.compile(r"_SUCCESS|part-\d{5}[-.].*\.parquet|\..*\.crc")
+_OURS: Final = re.compile(r"_SUCCESS|part-\d{5}(-.*)?\.parquet|\..*\.crc")
 
 
 @dataclass(frozen=True)
