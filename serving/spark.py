@@ -31,6 +31,7 @@ from features.instants import next_midnight
 from features.mapping import resolve
 from features.options import ReadOptions
 from features.parsing import text_codes
+from features.parts import rows_at_once
 from features.reading import refuse_unusable
 from features.sources import delimiter_of
 from features.validation import NOTHING_READ, RawOrders, currency_of, rules_broken
@@ -39,8 +40,7 @@ from serving.java import find_java
 from serving.spark_parts import FAILED, KIND, MALFORMED, PART, ROWS, Making, Reading, kinds_of, latest_of, raise_first
 from serving.spark_places import Folder, is_jdbc, shown_place
 
-_MOST_ROWS, _FEWEST_ROWS, _PARTS_A_CORE = 500_000, 20_000, 3
-_BYTES_TO_START, _BYTES_A_ROW = 400_000_000, 600
+_FEWEST_ROWS, _PARTS_A_CORE = 20_000, 3
 _CSV: Final = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz")
 _SETTINGS: Final = {
     "spark.sql.session.timeZone": "UTC",
@@ -255,8 +255,7 @@ def spark_batch(source: str, options: ReadOptions, now: int, out: str, memory: i
 
 
 def _n_parts(n_rows: int, memory: int, n_cores: int) -> int:
-    most = min(max((memory - _BYTES_TO_START) // _BYTES_A_ROW, 1), _MOST_ROWS)
-    return max(1, -(-n_rows // most), min(n_cores * _PARTS_A_CORE, n_rows // _FEWEST_ROWS))
+    return max(1, -(-n_rows // rows_at_once(memory, 1)), min(n_cores * _PARTS_A_CORE, n_rows // _FEWEST_ROWS))
 
 
 def _part_of(rows: DataFrame, n_parts: int) -> Column:
