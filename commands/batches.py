@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
 
@@ -37,9 +37,9 @@ Resume = Annotated[
     bool, typer.Option("--resume", help="Go on where an interrupted run of the same orders and model ended.")
 ]
 Engine = Annotated[
-    str, typer.Option(help="What does the work: `local`, or `spark`: an Apache Spark cluster, see docs/spark.md.")
+    Literal["local", "spark"],
+    typer.Option(help="What does the work: this machine, or Apache Spark, see docs/spark.md."),
 ]
-LOCAL: Final = "local"
 _UNITS: Final = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _LEAST: Final = 500_000_000
 _CORES: Final = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -63,15 +63,16 @@ class Doing:
         """Moment of reading, µs UTC."""
         return self.batch.parts.now
 
-    def run(self, title: str, work: Work, out: str | AbstractContextManager[Writer], table: str) -> Done:
+    def run(self, work: Work, out: str | AbstractContextManager[Writer], table: str) -> Done:
         """Do the work with a bar, and say what became of the orders."""
         from commands.console import counting, say
-        from serving.output import output
+        from serving.output import is_folder, output
 
-        where = output(out, work.schema, table=table) if isinstance(out, str) and "://" in out else out
+        writing = output(out, work.schema, table=table) if isinstance(out, str) else out
+        folder = Path(out) if isinstance(out, str) and is_folder(out) else None
         try:
-            with counting(title, self.batch.parts.n_rows) as advance:
-                done = self.batch.run(work, where, self.orders.write_rejected, self.n_threads, advance)
+            with counting(work.title, self.batch.parts.n_rows) as advance:
+                done = self.batch.run(work, writing, folder, self.orders.write_rejected, self.n_threads, advance)
         except KeyboardInterrupt:
             if self.batch.unfinished is not None:
                 say("Finished parts are kept: the same command with --resume goes on from there.")
@@ -97,8 +98,8 @@ class OnSpark:
         """Moment of reading, µs UTC."""
         return self.batch.now
 
-    def run(self, title: str, work: Work, out: str | AbstractContextManager[Writer], table: str) -> Done:  # noqa: ARG002
-        """Do the work, and say what became of the orders."""
+    def run(self, work: Work, out: str | AbstractContextManager[Writer], table: str) -> Done:
+        """Do the work, and say what became of the orders; `out` is a place that Spark knows."""
         from commands.console import say
 
         done = self.batch.run(work, str(out), table)
@@ -108,24 +109,22 @@ class OnSpark:
 
 @contextmanager
 def batch(
-    orders: OrderSource, out: str, about: dict[str, Any], *, engine: str, memory: str, resume: bool
+    orders: OrderSource, out: str, about: dict[str, Any], *, engine: Engine, memory: str, resume: bool
 ) -> Iterator[Doing | OnSpark]:
     """Read an order log, in parts where memory demands it; `about` says what is going to be done, for --resume.
 
     Raises
     ------
     UsageError
-        An unknown engine, an output that would replace the orders, or memory that cannot be read or is too little.
+        An output that would replace the orders, or memory that cannot be read or is too little.
     """
     _refuse_own_source(orders.path, out)
     if engine == "spark":
         with _on_spark(orders, out, memory_bytes(memory), resume) as doing:
             yield doing
-    elif engine == LOCAL:
+    else:
         with _local(orders, out, about, memory_bytes(memory), resume) as doing:
             yield doing
-    else:
-        raise UsageError(f"--engine {engine!r} must be local or spark.")
 
 
 def _refuse_own_source(source: str, out: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from commands.batches import LOCAL, Engine, Memory, Out, OutTable, Resume, batch
+from commands.batches import Engine, Memory, Out, OutTable, Resume, batch
 from commands.options import STORE, AsOf, OrderSource, instant, reads_orders
 from features.errors import UsageError
 
@@ -27,16 +27,17 @@ def features(
 
     if out == STORE:
         raise UsageError("The order store holds no features: write them to a file, a folder or another database.")
-    if engine == LOCAL:
+    if engine == "local":
         checked_out(out)
     about = {"features": SCHEMA.names, "as_of": as_of}
     with batch(orders, out, about, engine=engine, memory=memory, resume=resume) as doing:
         moment = instant(as_of, doing.complete_until)
         work = Work(
+            "features",
             SCHEMA.with_metadata({"as_of": isoformat(moment)}),
             lambda log, writer, on_rows: write_features(log, moment, writer, on_rows),
         )
-        made = doing.run("features", work, out, out_table).made
+        made = doing.run(work, out, out_table).made
     say(f"{made.n_rows:,} customers as of {isoformat(moment)}: {len(SCHEMA.names) - 2} features each.")
     if made.n_prior:
         say(f"{made.n_prior:,} customers without an order before then have none and were left out.")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from commands.batches import LOCAL, Engine, Memory, Out, OutTable, Resume, batch
+from commands.batches import Engine, Memory, Out, OutTable, Resume, batch
 from commands.options import STORE, AsOf, Horizons, Name, OrderSource, instant, reads_orders
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def score(
     from serving.store_log import scores_into
     from serving.table import SCHEMA
 
-    if out != STORE and engine == LOCAL:
+    if out != STORE and engine == "local":
         checked_out(out)
     if not 0.0 < margin <= 1.0:
         raise UsageError(f"--margin {margin} must be above 0 and at most 1.")
@@ -72,13 +72,14 @@ def score(
         moment = instant(as_of, doing.complete_until)
         scored_at = isoformat(doing.now)
         work = Work(
+            "scoring",
             SCHEMA.with_metadata({"scored_at": scored_at}),
             partial(Shipped(bundle, loaded).score, moment, question),
         )
         into: AbstractContextManager[Writer] | None = (
             scores_into(order_store(), scored_at, loaded.model.primary_horizon) if out == STORE else None
         )
-        done = doing.run("scoring", work, into or out, out_table)
+        done = doing.run(work, into or out, out_table)
     _tell(done.made, loaded, moment, interval_level)
 
 

@@ -3,37 +3,23 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-
-import pyarrow as pa
 
 from features.errors import OrdersError
 from features.instants import from_us
 from features.options import ReadOptions
 from features.sources import open_raw, shown_source
-from features.validation import Accounts, Intake, RawOrders, validate
+from features.validation import Accounts, Intake, validate
 
 _log = logging.getLogger(__name__)
 
 
-def read_orders(
-    source: str,
-    options: ReadOptions | None = None,
-    *,
-    now: int | None = None,
-    on_rejected: Callable[[pa.Table], None] = lambda _: None,
-    raw: RawOrders | None = None,
-) -> Intake:
-    """Read an order log and account for every row.
+def read_orders(source: str, options: ReadOptions | None = None, *, now: int | None = None) -> Intake:
+    """Read an order log in one piece and account for every row.
 
     Parameters
     ----------
     source
         Path, folder, glob, remote path or SQLAlchemy URL; see `features.sources.open_raw`.
-    on_rejected
-        Called with the rejected rows, also when none was usable.
-    raw
-        The rows, where they have been read already; `source` then only names them.
     now
         Instant in µs UTC; rows later than one day after it are rejected. None skips the rule.
 
@@ -43,10 +29,8 @@ def read_orders(
         The log cannot be used as a whole.
     """
     settings = options or ReadOptions()
-    shown = shown_source(source)
-    intake = validate(raw or open_raw(source, settings).read(), settings, now)
-    on_rejected(intake.rejected)
-    refuse_unusable(intake.accounts, shown)
+    intake = validate(open_raw(source, settings).read(), settings, now)
+    refuse_unusable(intake.accounts, shown_source(source))
     _log.info(
         "orders from %s to %s",
         from_us(intake.log.first_at),

@@ -77,13 +77,13 @@ def _objects_conform(objects: Sequence[Any], fields: Mapping[str, _Field]) -> bo
     if not fields.keys() >= sent:
         return False
     for name, field in fields.items():
-        values = values_of(objects, name) if name in sent else []
+        values = _values_of(objects, name) if name in sent else []
         if (field.required and len(values) < len(objects)) or not field.takes(values):
             return False
     return True
 
 
-def values_of(objects: Sequence[Mapping[str, Any]], name: str) -> list[Any]:
+def _values_of(objects: Sequence[Mapping[str, Any]], name: str) -> list[Any]:
     """Values of a key in the objects that have it."""
     try:
         return list(map(itemgetter(name), objects))

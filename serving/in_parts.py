@@ -23,7 +23,7 @@ from features.parts import Parts, Split, part_orders, parts_in
 from features.sources import RawSource
 from features.validation import NOTHING_READ, Accounts
 from serving.batch import NOTHING_MADE, Tally
-from serving.output import Writer, is_folder, output, parquet, replace_folder
+from serving.output import Writer, parquet, replace_folder
 from serving.unfinished import ORDERS, Unfinished, is_unfinished, remove, remove_abandoned, unfinished
 
 _ROWS, _REJECTED, _DONE = "rows", "rejected", b"clv_done"
@@ -36,12 +36,15 @@ class Work:
 
     Attributes
     ----------
+    title
+        What it is called while it is under way.
     schema
         Of the rows.
     rows
         Writes the rows of all customers, tells how many orders it has looked at, and returns the accounts.
     """
 
+    title: str
     schema: pa.Schema
     rows: Callable[[OrderLog, Writer, OnRows], Tally]
 
@@ -81,7 +84,8 @@ class Batch:
     def run(
         self,
         work: Work,
-        out: str | AbstractContextManager[Writer],
+        writing: AbstractContextManager[Writer],
+        folder: Path | None,
         on_rejected: Callable[[Iterator[pa.Table]], None],
         n_threads: int,
         on_rows: OnRows = lambda _: None,
@@ -90,8 +94,10 @@ class Batch:
 
         Parameters
         ----------
-        out
-            As `serving.output.output` takes it, or where the rows go once they are all there.
+        writing
+            Where the rows go, opened when they are all there; what it holds is whole or as it was.
+        folder
+            Where that is a folder of Parquet files: finished parts are moved there instead of written again.
         on_rejected
             Given the rows that could not be used.
         on_rows
@@ -107,23 +113,19 @@ class Batch:
         if self.unfinished is None:
             intake = self.parts.intake(0)
             on_rejected(iter([intake.rejected]))
-            with _opened(out, work.schema) as writer:
+            with writing as writer:
                 return Done(intake.accounts, work.rows(intake.log, writer, on_rows))
         making = _Making(self.parts, self.unfinished, work)
         done = making.all(n_threads, on_rows)
         on_rejected(making.tables(_REJECTED))
-        if isinstance(out, str) and is_folder(out):
-            replace_folder(making.gathered(), Path(out))
+        if folder is not None:
+            replace_folder(making.gathered(), folder)
         else:
-            with _opened(out, work.schema) as writer:
+            with writing as writer:
                 for table in making.tables(_ROWS):
                     writer.write(table)
         remove(self.unfinished.folder)
         return done
-
-
-def _opened(out: str | AbstractContextManager[Writer], schema: pa.Schema) -> AbstractContextManager[Writer]:
-    return output(out, schema) if isinstance(out, str) else out
 
 
 @dataclass(frozen=True)
@@ -176,7 +178,7 @@ def batch_of(
             parts = parts_in(held.orders, options)
             if parts is None:
                 shutil.rmtree(held.orders, ignore_errors=True)
-                where = folder / ORDERS if source.may_change else split.folder
+                where = held.orders if source.may_change else split.folder
                 parts = part_orders(source, options, held.began_at, Split(held.n_parts, where), on_rows)
             yield Batch(parts, held)
         except OrdersError:

@@ -288,7 +288,7 @@ def test_a_task_that_is_tried_again_counts_once(home: Path, spark: SparkSession,
 
     now = parse_instant("2026-01-01")
     with spark_batch("orders.parquet", ReadOptions(), now, "out", 10**9) as batch:
-        done = batch.run(Work(schema, dying), "out", "")
+        done = batch.run(Work("dying", schema, dying), "out", "")
     assert Path(flag).exists()
     whole = read_orders("orders.parquet", now=now)
     assert done.read == whole.accounts

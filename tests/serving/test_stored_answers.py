@@ -18,8 +18,7 @@ from features.errors import HorizonError, OutputError
 from features.instants import isoformat, parse_instant
 from features.options import ReadOptions
 from features.orders import OrderLog
-from features.reading import read_orders
-from features.validation import RawOrders
+from features.validation import RawOrders, validate
 from model.bundle import Bundle, load_bundle
 from serving.batch import score_base
 from serving.envelope import RequestError
@@ -51,7 +50,7 @@ def fill(store: OrderStore, orders: list[dict[str, Any]]) -> None:
 
 
 def log_of(store: OrderStore) -> OrderLog:
-    return read_orders("store", ReadOptions(), now=NOW, raw=RawOrders(raw_orders(store), {})).log
+    return validate(RawOrders(raw_orders(store), {}), ReadOptions(), NOW).log
 
 
 def score_into(store: OrderStore, bundle: Bundle, **question: Any) -> None:
