@@ -40,11 +40,9 @@ def read_orders(source: str, options: ReadOptions | None = None, *, now: int | N
 
 
 def refuse_unusable(accounts: Accounts, shown: str) -> None:
-    """Raise OrdersError where no order is usable; say so where many were not."""
+    """Raise OrdersError where no order is usable."""
     if accounts.n_read == 0:
         raise OrdersError(f"{shown!r} has a header but no orders.")
     _log.info(accounts.summary())
     if accounts.n_valid == 0:
-        raise OrdersError(f"{shown!r} holds no usable order. {accounts.summary()} See the rows with --rejected PATH.")
-    if accounts.n_rejected * 10 > accounts.n_read:
-        _log.warning("More than a tenth of the rows was rejected; look at them with --rejected PATH.")
+        raise OrdersError(f"{shown!r} holds no usable order. {accounts.summary()}")

@@ -115,6 +115,8 @@ class Accounts:
             text += f"; {self.identical_rows:,} rows are identical to another and were kept"
         if self.placeholder_dates:
             text += f"; {self.placeholder_dates:,} rows are dated before 1960 (placeholder dates?)"
+        if self.n_rejected * 10 > self.n_read:
+            text += ". More than a tenth of the rows was rejected: look at them with --rejected PATH"
         return text + "."
 
 

@@ -127,7 +127,9 @@ def test_rejected_rows_are_written_where_asked(home: Path, tmp_path: Path, capsy
     assert run(["train", str(path), "--rejected", str(tmp_path / "rejected.csv")]) in (1, 2)
     rejected = pd.read_csv(tmp_path / "rejected.csv")
     assert rejected[["row", "rule"]].to_numpy().tolist() == [[2, "no_customer"], [3, "unreadable_date"]]
-    assert "2 rejected" in capsys.readouterr().err
+    told = " ".join(capsys.readouterr().err.split())
+    assert "2 rejected" in told
+    assert "More than a tenth of the rows was rejected: look at them with --rejected PATH." in told
 
 
 def test_rejected_rows_are_written_when_none_was_usable(home: Path, tmp_path: Path) -> None:
