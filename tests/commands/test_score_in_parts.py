@@ -42,6 +42,7 @@ def orders(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 Words = Callable[..., list[str]]
+Interrupted = Callable[[int], list[int]]
 
 
 @pytest.fixture
@@ -52,6 +53,26 @@ def words(home: Path, orders: Path, bundle_folder: Path) -> Words:
         return ["score", str(orders), "--bundle", str(bundle_folder), "--horizon-days", "30", "--out", out, *more]
 
     return of
+
+
+@pytest.fixture
+def interrupted_at(monkeypatch: pytest.MonkeyPatch) -> Interrupted:
+    """Lets Ctrl-C come when the n-th part is begun; returns the list to which each part begun adds an entry."""
+    from serving import batch
+
+    scored, begun = batch.score_base, list[int]()
+
+    def at(n: int) -> list[int]:
+        def interrupting(*arguments: object, **more: object) -> object:
+            begun.append(1)
+            if len(begun) == n:
+                raise KeyboardInterrupt
+            return scored(*arguments, **more)
+
+        monkeypatch.setattr(batch, "score_base", interrupting)
+        return begun
+
+    return at
 
 
 def by_customer(path: str) -> pa.Table:
@@ -126,28 +147,14 @@ def test_a_killed_run_is_resumed_to_the_same_rows(words: Words, tmp_path: Path) 
 
 
 def test_ctrl_c_keeps_finished_parts_and_a_plain_start_deletes_them(
-    words: Words, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    words: Words, tmp_path: Path, capsys: pytest.CaptureFixture[str], interrupted_at: Interrupted
 ) -> None:
-    seen = 0
-
-    def interrupting(*arguments: object, **more: object) -> object:
-        nonlocal seen
-        seen += 1
-        if seen == 3:
-            raise KeyboardInterrupt
-        return scored(*arguments, **more)
-
-    from serving import batch
-
-    scored = batch.score_base
-    monkeypatch.setattr(batch, "score_base", interrupting)
+    interrupted_at(3)
     assert run(words("scores.parquet", *LITTLE)) == 130
     assert "--resume goes on from there" in " ".join(capsys.readouterr().err.split())
     kept = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("scores.parquet.partial/rows-*.parquet")}
     assert kept
     assert not (tmp_path / "scores.parquet").exists()
-    monkeypatch.undo()
-    monkeypatch.chdir(tmp_path)
     other = words("scores.parquet", *LITTLE, "--horizon-days", "90")
     assert run([*other, "--resume"]) == 2
     assert "was of other orders, another model or other settings" in " ".join(capsys.readouterr().err.split())
@@ -179,45 +186,25 @@ def test_a_folder_with_other_files_is_not_replaced(
 
 
 def test_resumed_with_other_memory_finished_parts_are_kept(
-    words: Words, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    words: Words, tmp_path: Path, capsys: pytest.CaptureFixture[str], interrupted_at: Interrupted
 ) -> None:
-    from serving import batch
-
-    scored, seen = batch.score_base, []
-
-    def failing(*arguments: object, **more: object) -> object:
-        seen.append(1)
-        if len(seen) == 4:
-            raise KeyboardInterrupt
-        return scored(*arguments, **more)
-
-    monkeypatch.setattr(batch, "score_base", failing)
+    begun = interrupted_at(4)
     assert run(words("scores/", *LITTLE)) == 130
     kept = len(list(tmp_path.glob("scores.partial/rows-*.parquet")))
     assert kept
-    before = len(seen)
+    before = len(begun)
     assert run(words("scores/", "--memory", "700MB", "--resume")) == 0
     assert "Going on from the finished parts" in " ".join(capsys.readouterr().err.split())
-    assert len(seen) - before == len(files(tmp_path / "scores")) - kept
+    assert len(begun) - before == len(files(tmp_path / "scores")) - kept
 
 
 def test_a_table_that_changes_is_not_read_again(
-    words: Words, orders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bundle_folder: Path
+    words: Words, orders: Path, tmp_path: Path, interrupted_at: Interrupted, bundle_folder: Path
 ) -> None:
-    from serving import batch
-
     engine = sa.create_engine(f"sqlite:///{tmp_path / 'shop.db'}")
     few = pq.read_table(orders).slice(0, 200_000).to_pandas()
     few.to_sql("orders", engine, index=False)
-    scored, seen = batch.score_base, []
-
-    def failing(*arguments: object, **more: object) -> object:
-        seen.append(1)
-        if len(seen) == 2:
-            raise KeyboardInterrupt
-        return scored(*arguments, **more)
-
-    monkeypatch.setattr(batch, "score_base", failing)
+    interrupted_at(2)
     words_ = ["score", f"sqlite:///{tmp_path / 'shop.db'}", "--table", "orders", "--bundle", str(bundle_folder)]
     words_ += ["--out", "scores.parquet", *LITTLE]
     assert run(words_) == 130
