@@ -14,7 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features.arrays import BoolArray, CodeArray, FloatArray, IntArray
+from features.arrays import BoolArray, FloatArray, IntArray
+from features.encoding import dictionary_of, indices_of
 from features.errors import OrdersError, listed
 from features.instants import NO_INSTANT, to_us
 from features.options import DateOrder, ReadOptions
@@ -40,14 +41,14 @@ def text_codes(column: pa.ChunkedArray, name: str) -> Codes:
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
     if pa.types.is_nested(kind) or pa.types.is_boolean(kind) or _is_binary(kind):
         raise OrdersError(f"Column {name} has the type {column.type}; it must hold texts or whole numbers.")
-    encoded = _encoded(column)
+    encoded = dictionary_of(column)
     values = _as_text(encoded.dictionary, name)
     order = pc.sort_indices(values).to_numpy()
     ordered = values.take(pa.array(order)).to_numpy(zero_copy_only=False).astype(object)
     rank = np.full(len(values) + 1, -1, dtype=np.int32)
     rank[order] = np.arange(len(values), dtype=np.int32)
     blank = pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(values)), 0).take(pa.array(order)).to_numpy(False)
-    codes = rank[_indices(encoded, null=len(values))]
+    codes = rank[indices_of(encoded, null=len(values))]
     if blank.any():
         kept = np.append(np.where(blank, -1, np.cumsum(~blank) - 1), -1).astype(np.int32)
         codes, ordered = kept[codes], ordered[~blank]
@@ -70,9 +71,9 @@ def instants(column: pa.ChunkedArray, options: ReadOptions) -> IntArray:
         raise OrdersError(
             f"Column ordered_at has the type {column.type}; it must hold dates, timestamps or ISO 8601 texts."
         )
-    encoded = _encoded(column)
+    encoded = dictionary_of(column)
     texts = _as_text(encoded.dictionary, "ordered_at")
-    return np.append(_instants_of_texts(texts, options), NO_INSTANT)[_indices(encoded, null=len(texts))]
+    return np.append(_instants_of_texts(texts, options), NO_INSTANT)[indices_of(encoded, null=len(texts))]
 
 
 def numbers(column: pa.ChunkedArray, name: str, options: ReadOptions) -> tuple[FloatArray, IntArray]:
@@ -94,10 +95,10 @@ def numbers(column: pa.ChunkedArray, name: str, options: ReadOptions) -> tuple[F
         return np.full(len(column), np.nan), np.empty(0, dtype=np.int64)
     if not _is_text(kind):
         raise OrdersError(f"Column {name} has the type {column.type}; it must hold numbers.")
-    encoded = _encoded(column)
+    encoded = dictionary_of(column)
     texts = _as_text(encoded.dictionary, name)
     parsed, unreadable = _numbers_of_texts(texts, options)
-    places = _indices(encoded, null=len(texts))
+    places = indices_of(encoded, null=len(texts))
     return np.append(parsed, np.nan)[places], np.flatnonzero(np.append(unreadable, False)[places])
 
 
@@ -117,77 +118,6 @@ def _is_binary(kind: pa.DataType) -> bool:
         or pa.types.is_fixed_size_binary(kind)
         or pa.types.is_binary_view(kind)
     )
-
-
-def _encoded(column: pa.ChunkedArray) -> pa.DictionaryArray:
-    if pa.types.is_string_view(column.type) or pa.types.is_null(column.type):
-        column = column.cast(pa.large_string())
-    if pa.types.is_integer(column.type) and (dense := _dense(column)) is not None:
-        return dense
-    if pa.types.is_string(column.type) and (short := _short_texts(column)) is not None:
-        return short
-    if not pa.types.is_dictionary(column.type):
-        column = column.dictionary_encode()
-    whole = column.combine_chunks()  # one dictionary for all chunks, unified only where they differ
-    return whole.chunk(0) if isinstance(whole, pa.ChunkedArray) else whole
-
-
-def _dense(column: pa.ChunkedArray) -> pa.DictionaryArray | None:
-    """Encode whole numbers that lie close together by a table instead of hashing; ascending. None where they do not."""
-    if column.null_count or not len(column):
-        return None
-    low, high = (value.as_py() for value in pc.min_max(column).values())
-    if high - low >= 4 * len(column) or high >= 2**63:
-        return None
-    taken = np.zeros(high - low + 1, dtype=np.bool_)
-    for chunk in column.chunks:
-        taken[_offsets(chunk, low)] = True
-    places = np.cumsum(taken, dtype=np.int32) - np.int32(1)
-    indices = np.empty(len(column), dtype=np.int32)
-    at = 0
-    for chunk in column.chunks:
-        places.take(_offsets(chunk, low), out=indices[at : at + len(chunk)], mode="clip")
-        at += len(chunk)
-    values = pa.array(np.flatnonzero(taken) + low)
-    return pa.DictionaryArray.from_arrays(pa.array(indices), values)
-
-
-def _short_texts(column: pa.ChunkedArray) -> pa.DictionaryArray | None:
-    """Encode texts of one width of at most 8 bytes as the numbers those bytes spell: hashed three times as fast.
-
-    None where a text is null or of another width.
-    """
-    chunks = [chunk for chunk in column.chunks if len(chunk)]
-    width = len(chunks[0][0].as_py().encode()) if chunks and not column.null_count else 0
-    numbers = [_spelled(chunk, width) for chunk in chunks] if 1 <= width <= 8 else [None]
-    if any(number is None for number in numbers):
-        return None
-    encoded = pa.chunked_array(numbers).dictionary_encode().combine_chunks()
-    whole = encoded.chunk(0) if isinstance(encoded, pa.ChunkedArray) else encoded
-    spelled = np.ascontiguousarray(whole.dictionary.to_numpy()).view(np.uint8).reshape(-1, 8)[:, :width]
-    ends = np.arange(len(spelled) + 1, dtype=np.int32) * np.int32(width)
-    buffers = [None, pa.py_buffer(ends), pa.py_buffer(np.ascontiguousarray(spelled))]
-    return pa.DictionaryArray.from_arrays(whole.indices, pa.Array.from_buffers(pa.string(), len(spelled), buffers))
-
-
-def _spelled(chunk: pa.Array, width: int) -> pa.Array | None:
-    """Texts as uint64, zeros behind; None where one has another width."""
-    _, ends, texts = chunk.buffers()
-    bounds = np.frombuffer(ends, dtype=np.int32)[chunk.offset : chunk.offset + len(chunk) + 1]
-    if np.any(bounds[1:] - bounds[:-1] != width):
-        return None
-    spelled = np.zeros((len(chunk), 8), dtype=np.uint8)
-    spelled[:, :width] = np.frombuffer(texts, dtype=np.uint8)[bounds[0] : bounds[-1]].reshape(-1, width)
-    return pa.array(spelled.view(np.uint64).ravel())
-
-
-def _offsets(chunk: pa.Array, low: int) -> IntArray:
-    return np.asarray(chunk.to_numpy().astype(np.int64, copy=False) - low)
-
-
-def _indices(encoded: pa.DictionaryArray, null: int) -> CodeArray:
-    indices = encoded.indices.fill_null(null) if encoded.indices.null_count else encoded.indices
-    return np.asarray(indices.to_numpy())
 
 
 def _as_text(values: pa.Array, name: str) -> pa.Array:

@@ -23,8 +23,9 @@ from features.catalogue import CATALOGUE
 from features.errors import BundleError, listed
 from features.options import zone_named
 from model.btyd import BgNbd, Btyd, GammaGamma
-from model.clv import Blend, ClvModel, HorizonModel, NextOrder, Part, Prior, Typical
+from model.clv import Blend, ClvModel, HorizonModel, NextOrder, Part, Typical
 from model.curve import Curve
+from model.prior import Prior
 from model.spread import Spread
 from model.standing import Standing
 

@@ -246,8 +246,8 @@ class _Making:
         for place in range(self.parts.n_parts):
             path = self.unfinished.file(kind, place)
             if path.exists():
-                file = pq.ParquetFile(path)
-                yield from (file.read_row_group(number) for number in range(file.num_row_groups))
+                with pq.ParquetFile(path) as file:
+                    yield from (file.read_row_group(number) for number in range(file.num_row_groups))
 
     def gathered(self) -> Path:
         """A folder with the files of rows and nothing else."""

@@ -12,7 +12,8 @@ import numpy as np
 from features.arrays import AnyArray, BoolArray, FloatArray, ObjectArray
 from features.columns import UNKNOWN_CURRENCY
 from features.errors import OrdersError
-from features.history import Events, before
+from features.events import Events
+from features.history import before
 from features.matrix import FeatureMatrix, feature_matrix
 from features.orders import OrderLog
 from model.btyd import SUMMARISED

@@ -8,7 +8,7 @@ import numpy as np
 
 from features.arrays import BoolArray, FloatArray, IntArray
 from features.errors import HorizonError
-from features.history import Events
+from features.events import Events
 from features.instants import DAY_US, isoformat
 from features.orders import OrderLog
 

@@ -9,11 +9,12 @@ from typing import Final
 import numpy as np
 
 from features.arrays import BoolArray, FloatArray, IntArray
-from features.history import Events, before
+from features.events import Events
+from features.history import before
 from features.instants import DAY_US
 from features.orders import OrderLog
 from features.segments import Segments
-from model.clv import Prior
+from model.prior import Prior
 
 MIN_NEWCOMERS: Final = 30
 """Customers acquired in one way from which that way has a value of its own."""

@@ -1,0 +1,43 @@
+"""What is expected of customers of whom no order is known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from features.arrays import FloatArray
+from model.predictions import Predictions, joined
+
+
+@dataclass(frozen=True)
+class Prior:
+    """What is expected of a customer in the horizon after the first order, shape (K,) each.
+
+    The answer for ids of whom no order is known (`basis = "prior"`).
+
+    Attributes
+    ----------
+    by
+        The same by how customers were acquired: column, then value, then this; empty where the log does not say.
+    """
+
+    purchase_probability: FloatArray
+    orders: FloatArray
+    clv: FloatArray
+    by: Mapping[str, Mapping[str, Prior]] = field(default_factory=dict)
+
+    def of(self, acquired: Mapping[str, str]) -> Prior:
+        """Prior of a newcomer of whom channel or category is known: the first that the model knows, else of all."""
+        known = (self.by.get(column, {}).get(value) for column, value in acquired.items())
+        return next((prior for prior in known if prior is not None), self)
+
+    def predictions(
+        self, horizons: tuple[int, ...], n_customers: int, acquired: Sequence[Mapping[str, str]] = ()
+    ) -> Predictions:
+        """Give n customers their answer: the same for all, or by how each was acquired."""
+        rows = [self.of(one) for one in acquired] or [self] * n_customers
+        table = np.array([(row.purchase_probability, row.orders, row.clv) for row in rows], dtype=np.float64)
+        probability, orders, clv = table.reshape(n_customers, 3, len(horizons)).transpose(1, 0, 2)
+        return joined(horizons, probability, orders, clv, np.full(n_customers, np.nan))
