@@ -119,7 +119,7 @@ class Batch:
         done = making.all(n_threads, on_rows)
         on_rejected(making.tables(_REJECTED))
         if folder is not None:
-            replace_folder(making.gathered(), folder)
+            replace_folder(self.unfinished.files(_ROWS), folder)
         else:
             with writing as writer:
                 for table in making.tables(_ROWS):
@@ -248,11 +248,3 @@ class _Making:
             if path.exists():
                 with pq.ParquetFile(path) as file:
                     yield from (file.read_row_group(number) for number in range(file.num_row_groups))
-
-    def gathered(self) -> Path:
-        """A folder with the files of rows and nothing else."""
-        folder = self.unfinished.folder / "out"
-        folder.mkdir(exist_ok=True)
-        for place in range(self.parts.n_parts):
-            self.unfinished.file(_ROWS, place).rename(folder / f"part-{place:05d}.parquet")
-        return folder

@@ -44,10 +44,15 @@ def checked_out(out: str) -> None:
 
 
 def _check_folder(out: str) -> None:
-    """Refuse to replace what is not a folder that an earlier run has written."""
+    """Refuse to replace what is not a folder of an earlier run; mend what was cut short in replacing it."""
     folder = Path(out)
     if folder.name in ("", "..") or folder.is_symlink() or (folder.exists() and not folder.is_dir()):
         raise UsageError(f"--out {out!r} cannot be replaced by a folder: name one of its own.")
+    if _aside(folder).exists():
+        if folder.exists():
+            shutil.rmtree(_aside(folder))
+        else:
+            _aside(folder).rename(folder)
     strangers = [path.name for path in folder.glob("*") if not _OURS.fullmatch(path.name)]
     if strangers:
         raise UsageError(f"--out {out!r} would be replaced, but holds other files: {listed(strangers)}.")
@@ -103,14 +108,20 @@ def _file(out: str, schema: pa.Schema) -> Iterator[Writer]:
 
 
 def replace_folder(made: Path, target: Path) -> None:
-    """Put a folder in the place of another one, which is deleted when the new one stands there."""
+    """Put a folder in the place of another one, which is deleted when the new one stands there.
+
+    Between two renames there is none for a moment: killed then, the next start puts the old one back.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
-    aside = target.with_name(f".{target.name}.replaced")
-    shutil.rmtree(aside, ignore_errors=True)
+    aside = _aside(target)
     with suppress(FileNotFoundError):
         target.rename(aside)
     made.rename(target)
     shutil.rmtree(aside, ignore_errors=True)
+
+
+def _aside(target: Path) -> Path:
+    return target.with_name(f".{target.name}.replaced")
 
 
 @contextmanager

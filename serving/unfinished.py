@@ -45,15 +45,19 @@ class Unfinished:
         """Where the parted order log lies; it does not exist until there is one."""
         return self.folder / ORDERS
 
+    def files(self, kind: str) -> Path:
+        """Folder of the finished files of a kind, and of nothing else."""
+        return self.folder / kind
+
     def file(self, kind: str, place: int) -> Path:
         """Finished file of a part: it is there whole or not at all."""
-        return self.folder / f"{kind}-{place:05d}.parquet"
+        return self.files(kind) / f"part-{place:05d}.parquet"
 
     @contextmanager
     def writing(self, kind: str, place: int) -> Iterator[Path]:
         """Path to write a part's file to; it gets its name when the block ends well."""
-        target = self.file(kind, place)
-        beside = target.with_suffix(".tmp")
+        target, beside = self.file(kind, place), self.folder / f"{kind}-{place:05d}.tmp"
+        target.parent.mkdir(exist_ok=True)
         yield beside
         with beside.open("rb+") as stream:
             os.fsync(stream.fileno())  # a name never stands for bytes that a power cut can take back

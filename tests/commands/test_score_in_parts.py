@@ -116,7 +116,7 @@ def test_a_database_gets_all_parts_in_one_transaction(words: Words, tmp_path: Pa
 
 
 def killed_after(words: list[str], seconds: float, folder: Path) -> int:
-    """Exit code of a run that is killed so many seconds after its first part was finished, or the log parted."""
+    """Exit code of a run that is killed so many seconds after the parting of the log has begun, or is found done."""
     process = subprocess.Popen([CLV, *words], cwd=folder, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     while process.poll() is None and not list(folder.glob("*.partial/orders/orders-*")):
         time.sleep(0.002)
@@ -126,7 +126,9 @@ def killed_after(words: list[str], seconds: float, folder: Path) -> int:
 
 
 def test_a_killed_run_is_resumed_to_the_same_rows(words: Words, tmp_path: Path) -> None:
+    begun = time.monotonic()
     assert run(words("undisturbed/", *LITTLE)) == 0
+    takes = time.monotonic() - begun
     expected = pq.read_table("undisturbed").replace_schema_metadata()
     out = tmp_path / "scores"
     out.mkdir()
@@ -135,12 +137,16 @@ def test_a_killed_run_is_resumed_to_the_same_rows(words: Words, tmp_path: Path) 
     codes, n_finished = [], []
     for attempt in range(3):
         resume = ["--resume"] if attempt else []
-        codes.append(killed_after(words("scores/", *LITTLE, *resume), moments.uniform(0.0, 2.5), tmp_path))
-        n_finished.append(len(list(tmp_path.glob("scores.partial/rows-*.parquet"))))
-        if codes[-1] == -signal.SIGKILL:
-            assert (out / "part-00000.parquet").read_text() == "yesterday's"
+        codes.append(killed_after(words("scores/", *LITTLE, *resume), moments.uniform(0.0, 0.7) * takes, tmp_path))
+        stands = [path for path in (out, tmp_path / ".scores.replaced") if path.exists()]
+        assert stands
+        if files(stands[0]) != ["part-00000.parquet"]:  # killed when all was done: the new ones stand there, whole
+            assert pq.read_table(stands[0]).replace_schema_metadata().equals(expected)
+            break
+        assert (stands[0] / "part-00000.parquet").read_text() == "yesterday's"
+        n_finished.append(len(list(tmp_path.glob("scores.partial/rows/*.parquet"))))
     assert -signal.SIGKILL in codes, "no run lived long enough to be killed"
-    assert n_finished == sorted(n_finished) or 0 in codes
+    assert n_finished == sorted(n_finished)
     assert run(words("scores/", *LITTLE, "--resume")) == 0
     assert pq.read_table("scores").replace_schema_metadata().equals(expected)
     assert files(tmp_path) == ["home", "scores", "undisturbed"] or files(tmp_path) == ["scores", "undisturbed"]
@@ -152,13 +158,13 @@ def test_ctrl_c_keeps_finished_parts_and_a_plain_start_deletes_them(
     interrupted_at(3)
     assert run(words("scores.parquet", *LITTLE)) == 130
     assert "--resume goes on from there" in " ".join(capsys.readouterr().err.split())
-    kept = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("scores.parquet.partial/rows-*.parquet")}
+    kept = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("scores.parquet.partial/rows/*.parquet")}
     assert kept
     assert not (tmp_path / "scores.parquet").exists()
     other = words("scores.parquet", *LITTLE, "--horizon-days", "90")
     assert run([*other, "--resume"]) == 2
     assert "was of other orders, another model or other settings" in " ".join(capsys.readouterr().err.split())
-    again = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("scores.parquet.partial/rows-*.parquet")}
+    again = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("scores.parquet.partial/rows/*.parquet")}
     assert again == kept
     assert run(other) == 0
     assert set(pq.read_table("scores.parquet").column("horizon_days").to_pylist()) == {30, 90}
@@ -190,7 +196,7 @@ def test_resumed_with_other_memory_finished_parts_are_kept(
 ) -> None:
     begun = interrupted_at(4)
     assert run(words("scores/", *LITTLE)) == 130
-    kept = len(list(tmp_path.glob("scores.partial/rows-*.parquet")))
+    kept = len(list(tmp_path.glob("scores.partial/rows/*.parquet")))
     assert kept
     before = len(begun)
     assert run(words("scores/", "--memory", "700MB", "--resume")) == 0
@@ -213,6 +219,17 @@ def test_a_table_that_changes_is_not_read_again(
     assert run([*words_, "--resume"]) == 0
     usable = few[few.amount != "free"].customer_id.astype(str)
     assert set(pq.read_table("scores.parquet").column("customer_id").to_pylist()) == set(usable)
+
+
+def test_what_was_cut_short_in_replacing_a_folder_is_mended(words: Words, tmp_path: Path) -> None:
+    aside, out = tmp_path / ".scores.replaced", tmp_path / "scores"
+    aside.mkdir()
+    (aside / "part-00000.parquet").write_text("yesterday's")
+    assert run(words("scores/", "--memory", "1KB")) == 2  # nothing is done, and the folder is back
+    assert (out / "part-00000.parquet").read_text() == "yesterday's"
+    aside.mkdir()
+    assert run(words("scores/")) == 0
+    assert not aside.exists()
 
 
 @pytest.mark.parametrize("out", ["{orders}/", "{orders}/scores.parquet", "{orders}/..//", "./"])
