@@ -8,11 +8,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-import pandas as pd  # noqa: F401  pyarrow imports it at its first use: counted with the imports
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features.arrays import ObjectArray
+from features.arrow import floats, texts
 from features.catalogue import CATALOGUE
 from features.instants import isoformat, parse_instant
 from features.matrix import FeatureMatrix, feature_matrix
@@ -61,5 +61,5 @@ def write_features(folder: Path, out: Path, moments: Sequence[str]) -> None:
                 )
             for low in range(0, len(ids), WRITTEN_ROWS):
                 rows = slice(low, low + WRITTEN_ROWS)
-                columns = [pa.array(column, from_pandas=True) for column in matrix.values[rows].T]
-                writers[matrix.as_of].write_table(pa.table([pa.array(ids[rows]), *columns], schema=schema))
+                columns = [floats(column) for column in matrix.values[rows].T]
+                writers[matrix.as_of].write_table(pa.table([texts(ids[rows]), *columns], schema=schema))

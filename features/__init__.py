@@ -9,7 +9,7 @@ In the order the data flows:
 - `catalogue`, `definitions`: the features, one line each;
 - `matrix` → `frame`: the loop over blocks of customers, and its pandas face.
 
-`errors`, `columns`, `instants`, `arrays` are the vocabulary. The engine (`segments`, `history`,
+`errors`, `columns`, `instants`, `arrays`, `arrow` are the vocabulary. The engine (`segments`, `history`,
 `matrix`) and the definitions are pure: no I/O, clock, environment or logging.
 """
 

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.arrays import CodeArray, IntArray
+from features.arrow import array, filled, to_numpy
 
 
 def dictionary_of(column: pa.ChunkedArray) -> pa.DictionaryArray:
@@ -19,6 +20,8 @@ def dictionary_of(column: pa.ChunkedArray) -> pa.DictionaryArray:
         return short
     if not pa.types.is_dictionary(column.type):
         column = column.dictionary_encode()
+    if not column.num_chunks:
+        return pa.nulls(0, column.type)
     whole = column.combine_chunks()  # one dictionary for all chunks, unified only where they differ
     return whole.chunk(0) if isinstance(whole, pa.ChunkedArray) else whole
 
@@ -39,8 +42,7 @@ def _dense(column: pa.ChunkedArray) -> pa.DictionaryArray | None:
     for chunk in column.chunks:
         places.take(_offsets(chunk, low), out=indices[at : at + len(chunk)], mode="clip")
         at += len(chunk)
-    values = pa.array(np.flatnonzero(taken) + low)
-    return pa.DictionaryArray.from_arrays(pa.array(indices), values)
+    return pa.DictionaryArray.from_arrays(array(indices), array(np.flatnonzero(taken) + low))
 
 
 def _short_texts(column: pa.ChunkedArray) -> pa.DictionaryArray | None:
@@ -55,7 +57,7 @@ def _short_texts(column: pa.ChunkedArray) -> pa.DictionaryArray | None:
         return None
     encoded = pa.chunked_array(numbers).dictionary_encode().combine_chunks()
     whole = encoded.chunk(0) if isinstance(encoded, pa.ChunkedArray) else encoded
-    spelled = np.ascontiguousarray(whole.dictionary.to_numpy()).view(np.uint8).reshape(-1, 8)[:, :width]
+    spelled = np.ascontiguousarray(to_numpy(whole.dictionary)).view(np.uint8).reshape(-1, 8)[:, :width]
     ends = np.arange(len(spelled) + 1, dtype=np.int32) * np.int32(width)
     buffers = [None, pa.py_buffer(ends), pa.py_buffer(np.ascontiguousarray(spelled))]
     return pa.DictionaryArray.from_arrays(whole.indices, pa.Array.from_buffers(pa.string(), len(spelled), buffers))
@@ -69,14 +71,13 @@ def _spelled(chunk: pa.Array, width: int) -> pa.Array | None:
         return None
     spelled = np.zeros((len(chunk), 8), dtype=np.uint8)
     spelled[:, :width] = np.frombuffer(texts, dtype=np.uint8)[bounds[0] : bounds[-1]].reshape(-1, width)
-    return pa.array(spelled.view(np.uint64).ravel())
+    return array(spelled.view(np.uint64).ravel())
 
 
 def _offsets(chunk: pa.Array, low: int) -> IntArray:
-    return np.asarray(chunk.to_numpy().astype(np.int64, copy=False) - low)
+    return np.asarray(to_numpy(chunk).astype(np.int64, copy=False) - low)
 
 
 def indices_of(encoded: pa.DictionaryArray, null: int) -> CodeArray:
     """Place of each row among the distinct values, `null` where it has none."""
-    indices = encoded.indices.fill_null(null) if encoded.indices.null_count else encoded.indices
-    return np.asarray(indices.to_numpy())
+    return np.asarray(to_numpy(filled(encoded.indices, null)))

@@ -7,7 +7,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
+
+from features.arrow import filled, to_numpy
 
 HashArray = npt.NDArray[np.uint64]
 _ODD: Final = np.uint64(0x9E3779B97F4A7C15)
@@ -22,9 +23,8 @@ def hashes(column: pa.ChunkedArray) -> HashArray:
     if pa.types.is_dictionary(kind):
         return hashes(column.cast(kind.value_type))
     if pa.types.is_integer(kind):
-        whole = pc.fill_null(column.cast(pa.uint64(), safe=False), _NO_INTEGER)
-        return _mixed(whole.to_numpy() + _ODD)
-    texts = pc.fill_null(column.cast(pa.large_string()), "").combine_chunks()
+        return _mixed(to_numpy(filled(column.cast(pa.uint64(), safe=False), _NO_INTEGER)) + _ODD)
+    texts = filled(column.cast(pa.large_string()), "").combine_chunks()
     chunks = texts.chunks if isinstance(texts, pa.ChunkedArray) else [texts]
     return np.concatenate([_of_texts(chunk) for chunk in chunks]) if chunks else np.empty(0, dtype=np.uint64)
 

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.arrays import BoolArray, FloatArray, IntArray
+from features.arrow import array, filled, to_numpy
 from features.encoding import dictionary_of, indices_of
 from features.errors import OrdersError, listed
 from features.instants import NO_INSTANT, to_us
@@ -43,11 +44,11 @@ def text_codes(column: pa.ChunkedArray, name: str) -> Codes:
         raise OrdersError(f"Column {name} has the type {column.type}; it must hold texts or whole numbers.")
     encoded = dictionary_of(column)
     values = _as_text(encoded.dictionary, name)
-    order = pc.sort_indices(values).to_numpy()
-    ordered = values.take(pa.array(order)).to_numpy(zero_copy_only=False).astype(object)
+    order = to_numpy(pc.sort_indices(values))
+    ordered = np.array(values.take(array(order)).to_pylist(), dtype=object)
     rank = np.full(len(values) + 1, -1, dtype=np.int32)
     rank[order] = np.arange(len(values), dtype=np.int32)
-    blank = pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(values)), 0).take(pa.array(order)).to_numpy(False)
+    blank = to_numpy(filled(pc.utf8_length(pc.utf8_trim_whitespace(values)), 0))[order] == 0
     codes = rank[indices_of(encoded, null=len(values))]
     if blank.any():
         kept = np.append(np.where(blank, -1, np.cumsum(~blank) - 1), -1).astype(np.int32)
@@ -90,7 +91,7 @@ def numbers(column: pa.ChunkedArray, name: str, options: ReadOptions) -> tuple[F
         if pa.types.is_decimal(kind):  # by way of its text, the nearest double: 3.30 is 3.3
             plain = plain.cast(pa.string())
         values = plain.cast(pa.float64(), safe=False)
-        return np.asarray(values.to_numpy(), dtype=np.float64), np.empty(0, dtype=np.int64)
+        return to_numpy(filled(values, math.nan)), np.empty(0, dtype=np.int64)
     if pa.types.is_null(kind):
         return np.full(len(column), np.nan), np.empty(0, dtype=np.int64)
     if not _is_text(kind):
@@ -139,8 +140,7 @@ def _timestamps(column: pa.ChunkedArray, zone: tzinfo) -> IntArray:
         raise OrdersError("Column ordered_at holds instants beyond any calendar: check its unit.") from error
     if moments.type.tz is None and zone is not UTC:
         moments = pc.assume_timezone(moments, str(zone), ambiguous="earliest", nonexistent="latest")
-    whole = moments.cast(pa.int64())
-    return np.asarray((whole.fill_null(NO_INSTANT) if whole.null_count else whole).to_numpy())
+    return to_numpy(filled(moments.cast(pa.int64()), NO_INSTANT))
 
 
 def _instants_of_texts(texts: pa.Array, options: ReadOptions) -> IntArray:

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.arrays import IntArray, RuleArray
+from features.arrow import array, to_numpy
 from features.columns import CURRENCY, CUSTOMER_ID, ORDERED_AT
 from features.hashing import hashes
 from features.instants import DAY_US, next_midnight
@@ -111,7 +112,7 @@ class Parts:
         table, malformed = self._table(place), self.malformed if place == 0 else {}
         if self.n_parts == 1:
             return RawOrders(table, malformed)
-        rows = table.column(_ROW).to_numpy()
+        rows = to_numpy(table.column(_ROW))
         refused, rules = self._shared
         found = np.searchsorted(refused, rows)
         rule = np.append(rules, np.uint8(0))[np.where(np.append(refused, -1)[found] == rows, found, len(refused))]
@@ -149,7 +150,7 @@ class Parts:
         if together is None:
             return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.uint8)
         rules = rules_broken(RawOrders(together.drop_columns([_ROW]), {}), self.options, self.now)
-        rows = together.column(_ROW).to_numpy()
+        rows = to_numpy(together.column(_ROW))
         order = np.argsort(rows)
         kept = order[rules[order] > 0]
         return rows[kept], rules[kept]
@@ -241,7 +242,7 @@ def _split(
         if not takers:
             text_codes(table.column(CUSTOMER_ID).slice(0, 0), CUSTOMER_ID)  # refuses a type that cannot be an id
             takers = opened(table.schema.append(pa.field(_ROW, pa.int64())))
-        numbers = pa.array(np.arange(n_rows, n_rows + table.num_rows))
+        numbers = array(np.arange(n_rows, n_rows + table.num_rows))
         _deal(table.append_column(_ROW, numbers), takers)
         n_rows += table.num_rows
         on_rows(table.num_rows)
@@ -254,7 +255,7 @@ def _deal(table: pa.Table, takers: Sequence[_Takes]) -> None:
     hashed[nobody] = np.arange(len(nobody))  # rows without a customer, which are rejected wherever they are, are spread
     part = (hashed % np.uint64(len(takers))).astype(np.int64)
     ends = np.cumsum(np.bincount(part, minlength=len(takers)))
-    ordered = table.take(pa.array(stable_order(part.astype(np.int32))))
+    ordered = table.take(array(stable_order(part.astype(np.int32))))
     for taker, end, begin in zip(takers, ends.tolist(), [0, *ends[:-1].tolist()], strict=True):
         if end > begin or not table.num_rows:  # an empty table tells the schema
             taker.write_table(ordered.slice(begin, end - begin))

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from features.arrays import IntArray, ObjectArray
+from features.arrow import array, to_numpy
 from features.columns import CUSTOMER_ID
 from features.orders import OrderLog
 from features.parsing import text_codes
@@ -74,4 +75,4 @@ def _usable_rows(raw: RawOrders, rejected: pa.Table, customers: ObjectArray) -> 
     codes = text_codes(raw.table.column(CUSTOMER_ID), CUSTOMER_ID)
     wanted = np.append(np.isin(codes.values, customers), False)[codes.codes]
     numbers = raw.row_numbers(np.arange(raw.table.num_rows))
-    return raw.table.filter(pa.array(wanted & ~np.isin(numbers, rejected.column("row").to_numpy())))
+    return raw.table.take(array(np.flatnonzero(wanted & ~np.isin(numbers, to_numpy(rejected.column("row"))))))

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from features.arrays import AnyArray
+from features.arrow import array
 from features.columns import LINE_ITEM_COLUMNS, ORDER_ID
 from features.hashing import HashArray, hashes
 
@@ -28,7 +29,7 @@ def rows_of_shared_ids(tables: Iterator[pa.Table], again: Iterator[pa.Table], fo
     shared = _in_several(tables, folder)
     if not len(shared):
         return None
-    return pa.concat_tables(table.filter(pa.array(_holds(shared, table))) for table in again)
+    return pa.concat_tables(table.take(array(np.flatnonzero(_holds(shared, table)))) for table in again)
 
 
 def _holds(ids: HashArray, table: pa.Table) -> AnyArray:

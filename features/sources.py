@@ -198,7 +198,7 @@ def _open_parquet(source: str, paths: list[str], filesystem: pa_fs.FileSystem, o
 
     def chunks() -> Iterator[pa.Table]:
         with _readable(source):
-            yield _renamed(wanted.empty_table(), columns)
+            yield _renamed(_empty(wanted), columns)
             for path in paths:
                 with pq.ParquetFile(path, filesystem=filesystem) as file:
                     present = [name for name in wanted.names if name in file.schema_arrow.names]
@@ -206,6 +206,10 @@ def _open_parquet(source: str, paths: list[str], filesystem: pa_fs.FileSystem, o
                         yield _renamed(_fitted(batch, wanted), columns)
 
     return RawSource(n_rows, chunks())
+
+
+def _empty(schema: pa.Schema) -> pa.Table:
+    return pa.table([pa.nulls(0, field.type) for field in schema], schema=schema)
 
 
 def _fitted(batch: pa.RecordBatch, schema: pa.Schema) -> pa.Table:
@@ -252,7 +256,7 @@ def _open_csv(source: str, path: str, filesystem: pa_fs.FileSystem, options: Rea
                     null_values=[""],
                 ),
             )
-            yield _renamed(reader.schema.empty_table(), columns)
+            yield _renamed(_empty(reader.schema), columns)
             for batch in reader:
                 yield _renamed(pa.Table.from_batches([batch]), columns)
         refuse_open_quote(path, malformed)

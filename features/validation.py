@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from features.arrays import IntArray, RuleArray
+from features.arrow import array, filled, texts, to_numpy
 from features.assemble import Assembled, assemble
 from features.columns import (
     AMOUNT,
@@ -219,28 +220,21 @@ def currency_of(column: Codes | None, options: ReadOptions) -> str:
 
 
 def _written_nan(column: pa.ChunkedArray) -> IntArray:
-    nan = column.is_null(nan_is_null=True).to_numpy() & ~column.is_null().to_numpy()
-    return np.flatnonzero(nan)
+    return np.flatnonzero(np.isnan(to_numpy(filled(column, 0.0))))
 
 
 def _rejected(raw: RawOrders, done: Assembled) -> pa.Table:
     places = np.flatnonzero(done.broken)
-    rules = [Rule(int(code)) for code in done.broken[places]]
-    rows = raw.table.take(pa.array(places))
     n_malformed = len(raw.malformed)
+    rules = [Rule(int(code)) for code in done.broken[places]] + [Rule.MALFORMED_ROW] * n_malformed
+    rows = raw.table.take(array(places))
     whole = pa.table(
         {
-            "row": pa.array([*raw.row_numbers(places), *raw.malformed], pa.int64()),
-            "rule": pa.array(
-                [rule.label for rule in rules] + [Rule.MALFORMED_ROW.label] * n_malformed,
-                pa.string(),
-            ),
-            "explanation": pa.array(
-                [EXPLANATIONS[rule] for rule in rules] + [EXPLANATIONS[Rule.MALFORMED_ROW]] * n_malformed,
-                pa.string(),
-            ),
+            "row": array(np.array([*raw.row_numbers(places), *raw.malformed], dtype=np.int64)),
+            "rule": texts([rule.label for rule in rules]),
+            "explanation": texts([EXPLANATIONS[rule] for rule in rules]),
             **{name: _padded(rows.column(name), n_malformed) for name in rows.column_names},
-            "text": pa.array([None] * len(places) + list(raw.malformed.values()), pa.string()),
+            "text": pa.chunked_array([pa.nulls(len(places), pa.string()), texts(list(raw.malformed.values()))]),
         }
     )
     return whole.sort_by("row")

@@ -7,6 +7,7 @@ from typing import Final
 
 import pyarrow as pa
 
+from features.arrow import floats, texts
 from features.catalogue import CATALOGUE
 from features.history import before
 from features.instants import isoformat
@@ -30,9 +31,9 @@ def write_features(log: OrderLog, as_of: int, writer: Writer, on_rows: Callable[
         some = log.customers(low, high)
         matrix = feature_matrix(some, as_of)
         n_known = len(matrix.customers)
-        columns = [pa.array(matrix.values[:, place], from_pandas=True) for place in range(len(matrix.names))]
-        ids = pa.array(some.customer_ids[matrix.customers], pa.string())
-        writer.write(pa.table([ids, pa.repeat(moment, n_known), *columns], schema=SCHEMA))
+        columns = [floats(column) for column in matrix.values.T]
+        ids = texts(some.customer_ids[matrix.customers])
+        writer.write(pa.table([ids, pa.repeat(texts([moment])[0], n_known), *columns], schema=SCHEMA))
         after = some.n_rows - before(some, as_of).n_rows
         tally += Tally(high - low, high - low - n_known, n_known, after)
         on_rows(some.n_rows)
