@@ -14,8 +14,8 @@ from commands.options import STORE, AsOf, Horizons, Name, OrderSource, instant, 
 
 if TYPE_CHECKING:
     from model.bundle import Bundle
-    from serving.batch import Tally
     from serving.output import Writer
+    from serving.tally import Tally
 
 
 @reads_orders

@@ -9,6 +9,6 @@ In the order the data flows:
 - `questions`, `schemas`: what the service takes and gives; `envelope`, `requests`: bytes, or stored orders → answers;
 - `routes`, `api`, `together`: the paths and their handlers; `front`: HTTP around them, with keys, limits and errors;
   `service`: BentoML around that; `observing`, `events`, `tracing`, `openapi`, `page`: what operators and readers see;
-- `batch`, `score_store`: the whole base to a file, a table or the store, and pages of it;
+- `batch`, `tally`, `score_store`: the whole base to a file, a table or the store, its accounts, and pages of it;
 - `client`: the typed client; `settings`: what an operator may set.
 """

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Final
+from collections.abc import Callable, Iterator
 
 from features.matrix import blocks
 from features.orders import OrderLog
@@ -13,57 +11,7 @@ from model.terms import factors
 from serving.output import Writer
 from serving.scorer import EVERYTHING, Answers, Question, score
 from serving.table import to_table
-
-BLOCK_ROWS: Final = 100_000
-
-
-@dataclass(frozen=True)
-class Total:
-    """Predicted value of the whole base within a horizon, and the interval that holds its sum, money."""
-
-    horizon_days: int
-    clv: float
-    lower: float
-    upper: float
-
-
-@dataclass(frozen=True)
-class Tally:
-    """Accounts of scored customers.
-
-    Attributes
-    ----------
-    n_prior
-        Customers without an order before `as_of`.
-    sums
-        By horizon in days: the sum of predicted values, and the sum of their own variances.
-    """
-
-    n_customers: int = 0
-    n_prior: int = 0
-    n_rows: int = 0
-    n_after_as_of: int = 0
-    sums: Mapping[int, tuple[float, float]] = field(default_factory=dict)
-
-    def __add__(self, other: Tally) -> Tally:
-        """Accounts of both."""
-        known = {days: self.sums.get(days, (0.0, 0.0)) for days in {**self.sums, **other.sums}}
-        more = {days: other.sums.get(days, (0.0, 0.0)) for days in known}
-        return Tally(
-            self.n_customers + other.n_customers,
-            self.n_prior + other.n_prior,
-            self.n_rows + other.n_rows,
-            self.n_after_as_of + other.n_after_as_of,
-            {days: (clv + more[days][0], own + more[days][1]) for days, (clv, own) in known.items()},
-        )
-
-    def totals(self, bundle: Bundle, level: float) -> tuple[Total, ...]:
-        """Predicted value of all of them within each horizon, with its interval."""
-        bounds = {days: bundle.model.part(days).spread.bounds_of_sum(*both, level) for days, both in self.sums.items()}
-        return tuple(Total(days, clv, *bounds[days]) for days, (clv, _) in self.sums.items())
-
-
-NOTHING_MADE: Final = Tally()
+from serving.tally import BLOCK_ROWS, NOTHING_MADE, Tally
 
 
 def score_base(

@@ -13,8 +13,8 @@ from features.history import before
 from features.instants import isoformat
 from features.matrix import blocks, feature_matrix
 from features.orders import OrderLog
-from serving.batch import BLOCK_ROWS, NOTHING_MADE, Tally
 from serving.output import Writer
+from serving.tally import BLOCK_ROWS, NOTHING_MADE, Tally
 
 SCHEMA: Final = pa.schema(
     [("customer_id", pa.string()), ("as_of", pa.string()), *((name, pa.float64()) for name in CATALOGUE.names)]

@@ -22,8 +22,8 @@ from features.orders import OrderLog
 from features.parts import Parts, Split, part_orders, parts_in
 from features.sources import RawSource
 from features.validation import NOTHING_READ, Accounts
-from serving.batch import NOTHING_MADE, Tally
 from serving.output import Writer, parquet, replace_folder
+from serving.tally import NOTHING_MADE, Tally
 from serving.unfinished import ORDERS, Unfinished, is_unfinished, remove, remove_abandoned, unfinished
 
 _ROWS, _REJECTED, _DONE = "rows", "rejected", b"clv_done"

@@ -14,6 +14,7 @@ from model.bundle import Bundle, load_bundle
 from serving import batch
 from serving.output import Writer
 from serving.scorer import Question
+from serving.tally import Tally
 
 Files = tuple[tuple[str, bytes], ...]
 
@@ -32,7 +33,7 @@ class Shipped:
 
     def score(
         self, as_of: int, question: Question, log: OrderLog, writer: Writer, on_rows: Callable[[int], Any]
-    ) -> batch.Tally:
+    ) -> Tally:
         """As `serving.batch.score_base`."""
         return batch.score_base(self.bundle, log, as_of, writer, question, on_rows=on_rows)
 

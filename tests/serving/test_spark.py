@@ -30,10 +30,10 @@ from features.options import ReadOptions
 from features.orders import OrderLog
 from features.reading import read_orders
 from model.bundle import load_bundle
-from serving.batch import Tally
 from serving.in_parts import Work
 from serving.java import find_java
 from serving.output import Writer
+from serving.tally import Tally
 from training.registry import signature
 from training.simulation import simulate
 
