@@ -127,7 +127,8 @@ def _aside(target: Path) -> Path:
 @contextmanager
 def parquet(path: Path, schema: pa.Schema) -> Iterator[FileRows]:
     """Open a Parquet file for tables of a schema."""
-    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+    repeating = [field.name for field in schema if not pa.types.is_floating(field.type)]  # twice as fast, and smaller
+    with pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=repeating) as writer:
         yield FileRows(writer, schema)
 
 
