@@ -36,13 +36,15 @@ def _dense(column: pa.ChunkedArray) -> pa.DictionaryArray | None:
     taken = np.zeros(high - low + 1, dtype=np.bool_)
     for chunk in column.chunks:
         taken[_offsets(chunk, low)] = True
-    places = np.cumsum(taken, dtype=np.int32) - np.int32(1)
+    values = np.flatnonzero(taken)
+    places = np.empty(len(taken), dtype=np.int32)
+    places[values] = np.arange(len(values))
     indices = np.empty(len(column), dtype=np.int32)
     at = 0
     for chunk in column.chunks:
         places.take(_offsets(chunk, low), out=indices[at : at + len(chunk)], mode="clip")
         at += len(chunk)
-    return pa.DictionaryArray.from_arrays(array(indices), array(np.flatnonzero(taken) + low))
+    return pa.DictionaryArray.from_arrays(array(indices), array(values + low))
 
 
 def _short_texts(column: pa.ChunkedArray) -> pa.DictionaryArray | None:

@@ -113,10 +113,13 @@ class Parts:
         if self.n_parts == 1:
             return RawOrders(table, malformed)
         rows = to_numpy(table.column(_ROW))
+        numbers = numbered(rows, self.malformed)
         refused, rules = self._shared
+        if not len(refused):
+            return RawOrders(table.drop_columns([_ROW]), malformed, numbers)
         found = np.searchsorted(refused, rows)
         rule = np.append(rules, np.uint8(0))[np.where(np.append(refused, -1)[found] == rows, found, len(refused))]
-        return RawOrders(table.drop_columns([_ROW]), malformed, numbered(rows, self.malformed), rule)
+        return RawOrders(table.drop_columns([_ROW]), malformed, numbers, rule)
 
     @cached_property
     def complete_until(self) -> int:
@@ -242,20 +245,20 @@ def _split(
         if not takers:
             text_codes(table.column(CUSTOMER_ID).slice(0, 0), CUSTOMER_ID)  # refuses a type that cannot be an id
             takers = opened(table.schema.append(pa.field(_ROW, pa.int64())))
-        numbers = array(np.arange(n_rows, n_rows + table.num_rows))
-        _deal(table.append_column(_ROW, numbers), takers)
+        _deal(table, n_rows, takers)
         n_rows += table.num_rows
         on_rows(table.num_rows)
     return n_rows
 
 
-def _deal(table: pa.Table, takers: Sequence[_Takes]) -> None:
+def _deal(table: pa.Table, n_before: int, takers: Sequence[_Takes]) -> None:
     hashed = hashes(table.column(CUSTOMER_ID))
     nobody = np.flatnonzero(hashed == 0)
     hashed[nobody] = np.arange(len(nobody))  # rows without a customer, which are rejected wherever they are, are spread
     part = (hashed % np.uint64(len(takers))).astype(np.int64)
     ends = np.cumsum(np.bincount(part, minlength=len(takers)))
-    ordered = table.take(array(stable_order(part.astype(np.int32))))
+    order = stable_order(part.astype(np.int32))
+    ordered = table.take(array(order)).append_column(_ROW, array(order + n_before))
     for taker, end, begin in zip(takers, ends.tolist(), [0, *ends[:-1].tolist()], strict=True):
         if end > begin or not table.num_rows:  # an empty table tells the schema
             taker.write_table(ordered.slice(begin, end - begin))

@@ -61,6 +61,8 @@ class RawOrders:
 
 def numbered(places: IntArray, malformed: Mapping[int, str]) -> IntArray:
     """1-based numbers in the source of rows that were read, by their place among them."""
+    if not malformed:
+        return places + 1
     skipped = np.sort(np.fromiter(malformed, dtype=np.int64, count=len(malformed)))
     return places + 1 + np.searchsorted(skipped - np.arange(len(skipped)) - 1, places, side="right")
 
