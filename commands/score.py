@@ -41,7 +41,7 @@ def score(
     resume: Resume = False,
 ) -> None:
     """Score every customer with the champion model."""
-    from commands.settings import home, order_store
+    from commands.settings import home
     from features.errors import UsageError
     from features.instants import isoformat
     from model.bundle import load_bundle
@@ -51,7 +51,6 @@ def score(
     from serving.output import checked_out
     from serving.scorer import Question
     from serving.shipped import Shipped
-    from serving.store_log import scores_into
     from serving.table import SCHEMA
 
     if out != STORE and engine == "local":
@@ -76,11 +75,17 @@ def score(
             SCHEMA.with_metadata({"scored_at": scored_at}),
             partial(Shipped(bundle, loaded).score, moment, question),
         )
-        into: AbstractContextManager[Writer] | None = (
-            scores_into(order_store(), scored_at, loaded.model.primary_horizon) if out == STORE else None
-        )
-        done = doing.run(work, into or out, out_table)
+        into = _store(scored_at, loaded) if out == STORE else out
+        done = doing.run(work, into, out_table)
     _tell(done.made, loaded, moment, interval_level)
+
+
+def _store(scored_at: str, bundle: Bundle) -> AbstractContextManager[Writer]:
+    """The order store as the place of the scores."""
+    from commands.settings import order_store
+    from serving.store_log import scores_into
+
+    return scores_into(order_store(), scored_at, bundle.model.primary_horizon)
 
 
 def _tell(made: Tally, bundle: Bundle, moment: int, interval_level: float) -> None:

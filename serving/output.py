@@ -13,9 +13,7 @@ from typing import Any, Final, Protocol
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
-import sqlalchemy as sa
 
-from features.engines import engine_for, hidden
 from features.errors import OutputError, UsageError, listed
 
 TABLE: Final = "clv_scores"
@@ -33,6 +31,8 @@ class Writer(Protocol):
 def checked_out(out: str) -> None:
     """Refuse an output of an unknown kind before any work. Raises UsageError."""
     if "://" in out:
+        from features.engines import engine_for
+
         engine_for(out).dispose()
     elif is_folder(out):
         _check_folder(out)
@@ -78,7 +78,9 @@ def output(out: str, schema: pa.Schema, *, table: str = TABLE) -> Iterator[Write
     """
     checked_out(out)
     if "://" in out:
-        with _sql_table(out, table, schema) as writer:
+        from serving.sql_output import sql_table
+
+        with sql_table(out, table, schema) as writer:
             yield writer
         return
     with _file(out, schema) as writer:
@@ -156,45 +158,3 @@ class FileRows:
     def write(self, table: pa.Table) -> None:
         """Append rows."""
         self.writer.write_table(table.cast(self.schema))
-
-
-@contextmanager
-def _sql_table(url: str, name: str, schema: pa.Schema) -> Iterator[Writer]:
-    """One transaction: create the table if need be, empty it, fill it, commit."""
-    engine = engine_for(url)
-    columns = {pa.string(): sa.Text, pa.float64(): sa.Double, pa.int64(): sa.BigInteger}
-    target = sa.Table(
-        name,
-        sa.MetaData(),
-        *(
-            sa.Column(
-                field.name,
-                columns[field.type](),
-                primary_key=field.name in ("customer_id", "horizon_days"),
-            )
-            for field in schema
-        ),
-    )
-    try:
-        with engine.begin() as connection:
-            target.create(connection, checkfirst=True)
-            connection.execute(sa.delete(target))
-            yield _Inserting(connection, target)
-    except sa.exc.SQLAlchemyError as error:
-        cause = str(getattr(error, "orig", None) or error).splitlines()[0]
-        raise OutputError(
-            f"Table {name!r} at {hidden(url)!r} cannot be written: {cause[:200]}. Nothing was changed."
-        ) from error
-    finally:
-        engine.dispose()
-
-
-@dataclass(frozen=True)
-class _Inserting:
-    """Appends tables to a SQL table inside an open transaction."""
-
-    connection: sa.Connection
-    target: sa.Table
-
-    def write(self, table: pa.Table) -> None:
-        self.connection.execute(sa.insert(self.target), table.to_pylist())

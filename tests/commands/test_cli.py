@@ -201,12 +201,12 @@ def test_help_lists_every_command_and_answers_at_once() -> None:
     assert done.stdout.strip().endswith("[]"), done.stdout + done.stderr
 
 
-def test_features_are_written_without_pandas_or_a_model(tmp_path: Path) -> None:
+def test_features_are_written_without_pandas_a_model_or_a_database(tmp_path: Path) -> None:
     """Their imports would cost more than the work on a small log."""
     orders, out = tmp_path / "orders.csv", tmp_path / "features.parquet"
     orders.write_text("customer_id,ordered_at,amount\na,2024-01-05,10\nb,2024-02-05,x\n,2024-02-06,5\n")
     code = f"import sys; from commands.cli import run; run(['features', {str(orders)!r}, '--out', {str(out)!r}])\n"
-    code += "print(sorted({'pandas', 'lightgbm', 'sklearn', 'scipy', 'mlflow'} & {*sys.modules}))"
+    code += "print(sorted({'pandas', 'lightgbm', 'sklearn', 'scipy', 'mlflow', 'sqlalchemy'} & {*sys.modules}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
     assert out.exists(), done.stderr
     assert done.stdout.strip().endswith("[]"), done.stdout
