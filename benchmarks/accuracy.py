@@ -38,6 +38,7 @@ from features.instants import parse_instant
 from features.orders import OrderLog
 from model.btyd import summarise
 from training.backtest import BASELINES, BGNBD_GAMMA_GAMMA, CLV, Case, run_case
+from training.bootstrap import COMPARED
 from training.cutoffs import training_cutoffs
 from training.examples import Snapshots, training_examples
 from training.fingerprint import git_commit
@@ -221,11 +222,15 @@ def table(rows: Mapping[str, Sequence[Metrics]]) -> list[str]:
 
 
 def differences(case: Case) -> list[str]:
-    """Ours less each baseline, with the paired bootstrap interval, under the default seed."""
-    lines = ["| ours less | metric | difference | 95 % paired interval |", "|---|---|--:|--:|"]
-    for name, found in case.differences.items():
-        for metric, d in found.items():
-            lines.append(f"| {name} | {metric} | {d.estimate:+.4f} | {d.lower:+.4f} … {d.upper:+.4f} |")
+    """Ours with its bootstrap interval, and less each baseline with the paired one, under the default seed."""
+    columns = {"ours": case.intervals, **{f"less {name}": found for name, found in case.differences.items()}}
+    lines = ["| 95 % intervals | " + " | ".join(columns) + " |", "|---" + "|--:" * len(columns) + "|"]
+    for metric in COMPARED:
+        shown = (
+            f"{e.estimate:+.3f} [{e.lower:+.3f}, {e.upper:+.3f}]" if (e := found.get(metric)) else "–"
+            for found in columns.values()
+        )
+        lines.append(f"| {metric} | " + " | ".join(shown) + " |")
     return [*lines, ""]
 
 

@@ -25,6 +25,7 @@ from rich.text import Text
 
 if TYPE_CHECKING:
     from training.backtest import Case
+    from training.bootstrap import Estimate
     from training.fitting import Progress as FitProgress
 
 FEW_CUSTOMERS: Final = 300
@@ -42,6 +43,7 @@ _COLUMNS: Final = {
     "top10_capture": ("top10", "{:.1%}"),
     "coverage": ("covered", "{:.0%}"),
 }
+_RANKING: Final = ("spearman", "normalized_gini", "auc")
 
 
 def say(text: str) -> None:
@@ -117,14 +119,14 @@ def print_cases(cases: Sequence[Case]) -> None:
                 "figures of this table are uncertain.",
                 soft_wrap=True,
             )
-        for name, values in document["models"].items():
-            if values["ci"]:
-                shown = ", ".join(
-                    f"{metric} {d['clv_less_this']:+.3f} [{d['lower']:+.3f}, {d['upper']:+.3f}]"
-                    for metric, d in values["ci"].items()
-                    if metric in ("spearman", "normalized_gini", "auc")
-                )
-                STDOUT.print(f"clv less {name}, 95 % paired interval: {shown}", soft_wrap=True)
+        STDOUT.print(f"clv, 95 % interval: {_told(case.intervals, (*_RANKING, 'bias'))}", soft_wrap=True)
+        for name, found in case.differences.items():
+            STDOUT.print(f"clv less {name}, 95 % paired interval: {_told(found, _RANKING)}", soft_wrap=True)
+
+
+def _told(found: Mapping[str, Estimate], names: Sequence[str]) -> str:
+    shown = ((name, found[name]) for name in names if name in found)
+    return ", ".join(f"{name} {e.estimate:+.3f} [{e.lower:+.3f}, {e.upper:+.3f}]" for name, e in shown)
 
 
 def _shown(values: Mapping[str, float | None], column: str) -> str:

@@ -23,7 +23,7 @@ from features.orders import OrderLog
 from model.baselines import BgNbdGammaGamma, CarryForward
 from model.predictions import Model, Predictions
 from model.spread import DEFAULT_LEVEL
-from training.bootstrap import Difference, drawn, paired_differences
+from training.bootstrap import Draws, Estimate, drawn, intervals, paired_differences
 from training.checks import Figures, checks
 from training.cutoffs import MIN_HISTORY_DAYS
 from training.examples import Snapshots
@@ -61,6 +61,8 @@ class Case:
     ----------
     models
         By name; `clv` is ours.
+    intervals
+        Ours by metric, with its bootstrap 95 % interval.
     differences
         Per baseline and metric: ours less theirs, paired bootstrap 95 % interval.
     left_out
@@ -75,14 +77,14 @@ class Case:
     actual_total: float
     left_out: float
     models: Mapping[str, Answered]
-    differences: Mapping[str, Mapping[str, Difference]]
+    intervals: Mapping[str, Estimate]
+    differences: Mapping[str, Mapping[str, Estimate]]
     checks: Mapping[str, Figures]
 
     @property
     def has_signal(self) -> bool:
         """Whether the past tells anything about the future: the interval of Spearman lies above 0."""
-        lower = self.checks["signal"]["lower"]
-        return lower is not None and lower > 0.0
+        return "spearman" in self.intervals and self.intervals["spearman"].lower > 0.0
 
     def document(self, margin: float = 1.0, contact_cost: float = 0.0) -> dict[str, Any]:
         """Return the case as a JSON document: undefined values are null, every key is present.
@@ -107,13 +109,10 @@ class Case:
             },
         }
 
-    def _ci(self, name: str) -> dict[str, Any] | None:
-        found = self.differences.get(name)
-        if found is None:
-            return None
-        return {
-            metric: {"clv_less_this": d.estimate, "lower": d.lower, "upper": d.upper} for metric, d in found.items()
-        }
+    def _ci(self, name: str) -> dict[str, Any]:
+        """Ours itself, and what it is better or worse by than another: `clv_less_this`."""
+        found, said = (self.intervals, "estimate") if name == CLV else (self.differences[name], "clv_less_this")
+        return {metric: {said: e.estimate, "lower": e.lower, "upper": e.upper} for metric, e in found.items()}
 
 
 def default_cases(log: OrderLog, horizon_days: int) -> list[int]:
@@ -171,25 +170,28 @@ def run_case(
         clock = time.perf_counter()
         scored[name] = _scored(model.predict(matrix), labels)
         seconds[name] = spent + time.perf_counter() - clock
+
+    def measured(name: str) -> tuple[Scored, Draws]:
+        """The model's answers with the intervals that only a simulation gives, and what the bootstrap makes of them."""
+        found = scored[name]
+        if name != CLV and isinstance(model := others[name][0], BgNbdGammaGamma):
+            lower, upper = simulated_bounds(model, matrix, DEFAULT_LEVEL)
+            found = replace(found, lower=lower, upper=upper)
+        return found, drawn(found)
+
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        simulated = {
-            name: pool.submit(simulated_bounds, model, matrix, DEFAULT_LEVEL)
-            for name, (model, _) in others.items()
-            if isinstance(model, BgNbdGammaGamma)
-        }
-        draws = dict(zip(scored, pool.map(drawn, scored.values()), strict=True))
-    for name, bounds in simulated.items():
-        lower, upper = bounds.result()
-        scored[name] = replace(scored[name], lower=lower, upper=upper)
+        measures = dict(zip(scored, pool.map(measured, scored), strict=True))
+    draws = {name: found for name, (_, found) in measures.items()}
     return Case(
         as_of,
         horizon_days,
         past.customer_ids[matrix.customers],
         float(labels.spend.sum()),
         float(labels.left_out.sum()),
-        {name: Answered(s, evaluate(s), seconds[name]) for name, s in scored.items()},
-        paired_differences(draws[CLV], {name: draws[name] for name in others}),
-        checks(ours, own, matrix, labels, log, draws[CLV]),
+        {name: Answered(s, evaluate(s), seconds[name]) for name, (s, _) in measures.items()},
+        intervals(draws[CLV]),
+        {name: paired_differences(draws[CLV], draws[name]) for name in others},
+        checks(ours, own, matrix, labels, log),
     )
 
 

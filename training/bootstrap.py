@@ -14,20 +14,12 @@ from training.metrics import METRICS, Scored
 REPLICATES: Final = 400
 Draws: TypeAlias = Mapping[str, FloatArray]
 """By metric, shape (REPLICATES + 1,)."""
-COMPARED: Final = (
-    "spearman",
-    "normalized_gini",
-    "auc",
-    "mae",
-    "level_adjusted_mae",
-    "rmse",
-    "top10_capture",
-)
+COMPARED: Final = tuple(name for name in METRICS if name != "deciles_without_value")
 """Metrics whose difference to each baseline is bootstrapped."""
 
 
 @dataclass(frozen=True)
-class Difference:
+class Estimate:
     """An estimate, ours less theirs where two models are compared, with its bootstrap interval."""
 
     estimate: float
@@ -47,18 +39,20 @@ def drawn(s: Scored) -> Draws:
     return out
 
 
-def paired_differences(ours: Draws, others: Mapping[str, Draws]) -> dict[str, dict[str, Difference]]:
-    """Ours less each other's metric; all models of as many customers are measured on the same draws."""
-    found: dict[str, dict[str, Difference]] = {}
-    for rival, theirs in others.items():
-        pairs = {name: interval(ours[name] - theirs[name]) for name in COMPARED}
-        found[rival] = {name: pair for name, pair in pairs.items() if pair is not None}
-    return found
+def intervals(draws: Draws) -> dict[str, Estimate]:
+    """Every metric with its interval; those that are undefined are left out."""
+    found = {name: interval(values) for name, values in draws.items()}
+    return {name: estimate for name, estimate in found.items() if estimate is not None}
 
 
-def interval(values: FloatArray, *, level: float = 0.95) -> Difference | None:
+def paired_differences(ours: Draws, theirs: Draws) -> dict[str, Estimate]:
+    """Ours less theirs, by metric that both have; all models of as many customers are measured on the same draws."""
+    return intervals({name: values - theirs[name] for name, values in ours.items()})
+
+
+def interval(values: FloatArray, *, level: float = 0.95) -> Estimate | None:
     """Estimate and percentiles of the draws; None where the metric is undefined."""
     if np.isnan(values[0]):
         return None
     lower, upper = np.nanquantile(values[1:], [(1 - level) / 2, (1 + level) / 2])
-    return Difference(float(values[0]), float(lower), float(upper))
+    return Estimate(float(values[0]), float(lower), float(upper))

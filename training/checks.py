@@ -1,4 +1,4 @@
-"""What a held-out window says beyond the table: is there a signal, and do orders, dates and newcomers hold."""
+"""What a held-out window says beyond the table: do orders, values, dates and newcomers hold."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from features.matrix import FeatureMatrix
 from features.orders import OrderLog
 from model.clv import ClvModel
 from model.predictions import Predictions
-from training.bootstrap import Draws, interval
 from training.labels import Labels
 from training.prior import first_horizons
 
@@ -20,29 +19,20 @@ Figures: TypeAlias = Mapping[str, float | None]
 
 
 def checks(
-    model: ClvModel, answers: Predictions, matrix: FeatureMatrix, labels: Labels, log: OrderLog, draws: Draws
+    model: ClvModel, answers: Predictions, matrix: FeatureMatrix, labels: Labels, log: OrderLog
 ) -> dict[str, Figures]:
     """Figures by name; None stands for undefined.
 
-    `signal`: Spearman of predicted and actual value with its bootstrap interval. `orders`: expected orders against
-    actual ones. `average_order_value`: the same of buyers' values per order. `next_order`: days to the next order of
-    those who returned. `newcomers`: the answer for unknown customers against the first horizon of those who came.
+    `orders`: expected orders against actual ones. `average_order_value`: the same of buyers' values per order.
+    `next_order`: days to the next order of those who returned. `newcomers`: the answer for unknown customers against
+    the first horizon of those who came.
     """
     return {
-        "signal": signal(draws),
         "orders": _against(answers.orders[:, 0], labels.n_orders),
         "average_order_value": _of_buyers(answers, labels),
         "next_order": next_order(answers, matrix, labels),
         "newcomers": _newcomers(model, matrix.as_of, log),
     }
-
-
-def signal(draws: Draws) -> Figures:
-    """Spearman and its 95 % interval: what reaches 0 is no usable signal."""
-    found = interval(draws["spearman"])
-    if found is None:
-        return {"spearman": None, "lower": None, "upper": None}
-    return {"spearman": found.estimate, "lower": found.lower, "upper": found.upper}
 
 
 def _of_buyers(answers: Predictions, labels: Labels) -> Figures:

@@ -31,13 +31,13 @@ def gate(case: Case) -> list[Verdict]:
 
 
 def _has_signal(case: Case) -> Verdict:
-    found = case.checks["signal"]
-    if found["spearman"] is None:
+    found = case.intervals.get("spearman")
+    if found is None:
         return Verdict(False, "no usable signal: nothing was bought in the held-out window")
     return Verdict(
         case.has_signal,
         f"{'' if case.has_signal else 'no usable signal: '}Spearman of predicted and actual value is "
-        f"{found['spearman']:+.3f} [{found['lower']:+.3f}, {found['upper']:+.3f}]; the interval must lie above 0",
+        f"{found.estimate:+.3f} [{found.lower:+.3f}, {found.upper:+.3f}]; the interval must lie above 0",
     )
 
 

@@ -24,26 +24,31 @@ class Ranking:
 
     def __init__(self, values: FloatArray) -> None:
         _, self._group = np.unique(values, return_inverse=True)
-        self._last: tuple[FloatArray, FloatArray, FloatArray] | None = None
+        self._last: tuple[FloatArray, FloatArray, FloatArray, FloatArray] | None = None
 
-    def _of(self, weights: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """(weights, weight of each group of ties, `middle`); those of the last weights asked for are kept."""
+    def _of(self, weights: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+        """(weights, weight of each group of ties, weight up to it, `middle`); the last weights' are kept."""
         if self._last is None or self._last[0] is not weights:
             of_group = np.asarray(np.bincount(self._group, weights=weights), dtype=np.float64)
-            self._last = weights, of_group, (np.cumsum(of_group) - of_group / 2.0)[self._group]
+            upto = np.cumsum(of_group)
+            self._last = weights, of_group, upto, (upto - of_group / 2.0)[self._group]
         return self._last
 
     def middle(self, weights: FloatArray) -> FloatArray:
         """Weight below each row plus half the weight of its ties, shape (n,)."""
-        return self._of(weights)[2]
+        return self._of(weights)[3]
 
     def tied(self, weights: FloatArray) -> FloatArray:
         """Weight of the rows that tie with each row, itself included, shape (n,)."""
         return self._of(weights)[1][self._group]
 
-    def tie_mean(self, values: FloatArray) -> FloatArray:
-        """Mean of another column over the rows that tie here, shape (n,)."""
-        return self.tied(values) / self.tied(np.ones(len(values)))
+    def in_parts(self, values: FloatArray, weights: FloatArray, n_parts: int = N_DECILES) -> FloatArray:
+        """Mean of another column over equal parts of the weight, lowest rank first, shape (n_parts,); ties shared."""
+        upto = self._of(weights)[2]
+        held = np.cumsum(np.bincount(self._group, weights=weights * values))
+        edges = np.linspace(0.0, upto[-1], n_parts + 1)
+        within = np.interp(edges, np.append(0.0, upto), np.append(0.0, held))
+        return np.asarray(np.diff(within) * (n_parts / upto[-1]), dtype=np.float64)
 
 
 @dataclass(frozen=True)
@@ -196,63 +201,68 @@ def profit(s: Scored, share: float, margin: float, contact_cost: float) -> float
     return float(margin * held * s.actual.sum() - contact_cost * share * len(s.actual))
 
 
-@dataclass(frozen=True)
-class Decile:
-    """One tenth of the customers by predicted value, 1 the lowest."""
-
-    decile: int
-    n_customers: int
-    mean_predicted: float
-    mean_actual: float
+def deciles(s: Scored, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Mean predicted and mean actual value of ten equal groups by predicted value, shape (10,), the lowest first."""
+    return s.by_clv.in_parts(s.clv, weights), s.by_clv.in_parts(s.actual, weights)
 
 
-def deciles(s: Scored) -> list[Decile]:
-    """Ten equal groups by predicted value; customers that tie share their mean actual value."""
-    order = np.argsort(s.clv, kind="stable")
-    shared = s.by_clv.tie_mean(s.actual)[order]
-    groups = zip(
-        np.array_split(s.clv[order], N_DECILES),
-        np.array_split(shared, N_DECILES),
-        strict=True,
-    )
-    return [
-        Decile(place + 1, len(p), float(p.mean()), float(y.mean())) for place, (p, y) in enumerate(groups) if len(p)
-    ]
-
-
-def decile_mape(s: Scored) -> float | None:
+def decile_mape(s: Scored, weights: FloatArray) -> float | None:
     """Mean over deciles of |mean predicted - mean actual| / mean actual; deciles without value are left out."""
-    errors = [abs(d.mean_predicted - d.mean_actual) / d.mean_actual for d in deciles(s) if d.mean_actual > 0]
-    return float(np.mean(errors)) if errors else None
+    predicted, actual = deciles(s, weights)
+    held = actual > 0
+    return float((np.abs(predicted - actual)[held] / actual[held]).mean()) if held.any() else None
 
 
-def coverage_by_decile(s: Scored) -> list[float]:
-    """Share of the customers whose value the interval holds, per tenth by predicted value, lowest first."""
-    inside = ((s.lower <= s.actual) & (s.actual <= s.upper)).astype(np.float64)
-    shared = s.by_clv.tie_mean(inside)[np.argsort(s.clv, kind="stable")]
-    return [float(group.mean()) for group in np.array_split(shared, N_DECILES) if len(group)]
+def deciles_without_value(s: Scored, weights: FloatArray) -> float:
+    """Deciles of predicted value that spent nothing: `decile_mape` says nothing of them."""
+    return float((deciles(s, weights)[1] <= 0).sum())
 
 
-def interval_metrics(s: Scored) -> dict[str, float | None]:
-    """Coverage overall, in the top tenth and in the worst tenth; mean width and interval score, money.
-
-    The interval score (Gneiting & Raftery 2007, eq. 43) adds to the width what a miss lies outside of the
-    interval, times 2 / (1 - level): wide intervals cannot win.
-    """
-    names = ("coverage", "coverage_top_decile", "coverage_worst_decile", "interval_width", "interval_score")
+def _covered(s: Scored) -> FloatArray | None:
+    """1 where the interval holds the value, else 0; None where the model gives no intervals."""
     if np.isnan(s.upper).any():
-        return dict.fromkeys(names)
-    deciles_covered = coverage_by_decile(s)
-    width = s.upper - s.lower
+        return None
+    return ((s.lower <= s.actual) & (s.actual <= s.upper)).astype(np.float64)
+
+
+def coverage(s: Scored, weights: FloatArray) -> float | None:
+    """Share of the customers whose value the interval holds, in [0, 1]."""
+    covered = _covered(s)
+    return None if covered is None else _mean(covered, weights)
+
+
+def coverage_by_decile(s: Scored, weights: FloatArray) -> FloatArray | None:
+    """Coverage of each tenth by predicted value, shape (10,), the lowest first."""
+    covered = _covered(s)
+    return None if covered is None else s.by_clv.in_parts(covered, weights)
+
+
+def coverage_top_decile(s: Scored, weights: FloatArray) -> float | None:
+    """Coverage in the top tenth by predicted value, where others fail."""
+    found = coverage_by_decile(s, weights)
+    return None if found is None else float(found[-1])
+
+
+def coverage_worst_decile(s: Scored, weights: FloatArray) -> float | None:
+    """Coverage in the worst of the ten tenths by predicted value."""
+    found = coverage_by_decile(s, weights)
+    return None if found is None else float(found.min())
+
+
+def interval_width(s: Scored, weights: FloatArray) -> float | None:
+    """Mean width of the intervals, money."""
+    return None if _covered(s) is None else _mean(s.upper - s.lower, weights)
+
+
+def interval_score(s: Scored, weights: FloatArray) -> float | None:
+    """Mean width plus what a miss lies outside, times 2 / (1 - level), money: wide intervals cannot win.
+
+    Gneiting & Raftery (2007), eq. 43.
+    """
+    if _covered(s) is None:
+        return None
     missed = np.maximum(s.lower - s.actual, 0.0) + np.maximum(s.actual - s.upper, 0.0)
-    values = (
-        float(((s.lower <= s.actual) & (s.actual <= s.upper)).mean()),
-        deciles_covered[-1],
-        min(deciles_covered),
-        float(width.mean()),
-        float((width + missed * 2.0 / (1.0 - s.level)).mean()),
-    )
-    return dict(zip(names, values, strict=True))
+    return _mean(s.upper - s.lower + missed * 2.0 / (1.0 - s.level), weights)
 
 
 METRICS: Final = {
@@ -265,19 +275,21 @@ METRICS: Final = {
         rmse,
         wape,
         bias,
+        decile_mape,
+        deciles_without_value,
         auc,
         brier,
         top10_capture,
         top20_capture,
+        coverage,
+        coverage_top_decile,
+        coverage_worst_decile,
+        interval_width,
+        interval_score,
     )
 }
 
 
 def evaluate(s: Scored) -> dict[str, float | None]:
-    """All metrics of one model; those of intervals are None where it gives none."""
-    values = {name: metric(s, s.equal_weights) for name, metric in METRICS.items()}
-    return {
-        **values,
-        "decile_mape": decile_mape(s),
-        **interval_metrics(s),
-    }
+    """All metrics of one model; those of probabilities and of intervals are None where it gives none."""
+    return {name: metric(s, s.equal_weights) for name, metric in METRICS.items()}

@@ -72,9 +72,8 @@ def gain_curve(case: Case) -> Figure:
     figure, axes = _axes("Who holds the value", "share of customers, best first", "share of actual value")
     for name, answered in case.models.items():
         scored = answered.scored
-        order = np.argsort(-scored.clv, kind="stable")
-        total = max(float(scored.actual.sum()), 1e-12)
-        held = np.cumsum(scored.by_clv.tie_mean(scored.actual)[order]) / total
+        best_first = scored.by_clv.in_parts(scored.actual, scored.equal_weights, 100)[::-1]
+        held = np.cumsum(best_first) / max(float(best_first.sum()), 1e-12)
         shares = np.arange(1, len(held) + 1) / len(held)
         axes.plot(shares, held, color=_COLOURS[name], label=name)
     axes.plot([0, 1], [0, 1], color="#cccccc", linewidth=1)
@@ -89,22 +88,11 @@ def decile_bars(case: Case) -> Figure:
         "tenth, 10 the best",
         "mean value per customer",
     )
-    groups = deciles(case.models[CLV].scored)
-    places = np.array([group.decile for group in groups], dtype=np.float64)
-    axes.bar(
-        places - 0.2,
-        [g.mean_predicted for g in groups],
-        0.4,
-        color=_COLOURS[CLV],
-        label="predicted",
-    )
-    axes.bar(
-        places + 0.2,
-        [g.mean_actual for g in groups],
-        0.4,
-        color="#8d99ae",
-        label="actual",
-    )
+    scored = case.models[CLV].scored
+    predicted, actual = deciles(scored, scored.equal_weights)
+    places = np.arange(1.0, len(predicted) + 1.0)
+    axes.bar(places - 0.2, predicted, 0.4, color=_COLOURS[CLV], label="predicted")
+    axes.bar(places + 0.2, actual, 0.4, color="#8d99ae", label="actual")
     axes.set_xticks(places)
     axes.legend(frameon=False)
     return figure

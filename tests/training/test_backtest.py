@@ -91,5 +91,5 @@ def test_columns_of_noise_do_not_hurt(shop: OrderLog) -> None:
     as_of = shop.complete_until - 60 * DAY_US
     assert "n_channels" in feature_matrix(noisy, as_of).names
     plain, beside = (run_case(log, as_of, 60) for log in (shop, noisy))
-    low, high = plain.checks["signal"]["lower"], plain.checks["signal"]["upper"]
+    low, high = plain.intervals["spearman"].lower, plain.intervals["spearman"].upper
     assert low < beside.models["clv"].metrics["spearman"] < high

@@ -9,8 +9,9 @@ import pytest
 from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 
+from features.arrays import IntArray
 from training.bootstrap import drawn, interval, paired_differences
-from training.metrics import METRICS, Scored, auc, capture, decile_mape, deciles, evaluate, interval_metrics, profit
+from training.metrics import METRICS, Scored, auc, capture, deciles, evaluate, profit
 
 
 def scored(actual: list[float], clv: list[float], probability: list[float] | None = None) -> Scored:
@@ -23,8 +24,11 @@ def sample(n: int = 500, seed: int = 0) -> Scored:
     rng = np.random.default_rng(seed)
     y = np.where(rng.random(n) < 0.6, 0.0, rng.gamma(1.0, 20.0, n))
     clv = np.round(np.maximum(y * 0.3 + rng.normal(5, 4, n), 0))
-    none = np.full(n, np.nan)
-    return Scored(y, y > 0, clv, np.round(rng.random(n) * 0.5 + (y > 0) * 0.2, 1), none, none)
+    return Scored(y, y > 0, clv, np.round(rng.random(n) * 0.5 + (y > 0) * 0.2, 1), 0.5 * clv, 4.0 * clv)
+
+
+def taken(s: Scored, rows: IntArray) -> Scored:
+    return Scored(*(column[rows] for column in (s.actual, s.purchased, s.clv, s.probability, s.lower, s.upper)))
 
 
 def value(name: str, s: Scored) -> float:
@@ -50,17 +54,14 @@ def test_gini_of_a_perfect_a_reversed_and_a_constant_order() -> None:
 def test_no_metric_depends_on_the_order_of_the_rows() -> None:
     s = sample()
     order = np.random.default_rng(1).permutation(len(s.actual))
-    none = np.full(len(order), np.nan)
-    again = Scored(s.actual[order], s.purchased[order], s.clv[order], s.probability[order], none, none)
+    again = taken(s, order)
     for name, found in evaluate(s).items():
         assert found == pytest.approx(evaluate(again)[name]), name
 
 
 def test_weights_are_repetitions() -> None:
     s, weights = sample(60), np.random.default_rng(2).integers(0, 4, 60)
-    rows = np.repeat(np.arange(60), weights)
-    none = np.full(len(rows), np.nan)
-    repeated = Scored(s.actual[rows], s.purchased[rows], s.clv[rows], s.probability[rows], none, none)
+    repeated = taken(s, np.repeat(np.arange(60), weights))
     for name, metric in METRICS.items():
         assert metric(s, weights.astype(float)) == pytest.approx(value(name, repeated)), name
 
@@ -93,22 +94,22 @@ def test_auc_of_ties_is_a_half() -> None:
 
 
 def test_deciles_are_equal_groups_and_empty_ones_are_not_divided_by() -> None:
-    s = sample(1000)
-    groups = deciles(s)
-    assert [g.n_customers for g in groups] == [100] * 10
-    assert sum(g.mean_actual for g in groups) / 10 == pytest.approx(s.actual.mean())
+    s = replace(sample(1000), clv=np.random.default_rng(4).permutation(1000.0 * np.arange(1000)))
+    predicted, actual = deciles(s, s.equal_weights)
+    order = np.argsort(s.clv).reshape(10, 100)
+    np.testing.assert_allclose(predicted, s.clv[order].mean(axis=1))
+    np.testing.assert_allclose(actual, s.actual[order].mean(axis=1))
     nothing_below = scored([0.0] * 90 + [10.0] * 10, [1.0] * 90 + [5.0] * 10)
-    assert decile_mape(nothing_below) == pytest.approx(0.5)
+    assert value("decile_mape", nothing_below) == pytest.approx(0.5)
+    assert value("deciles_without_value", nothing_below) == 9
 
 
 def test_a_model_does_not_differ_from_itself_and_does_from_a_worse_one() -> None:
     s = sample()
     noise = np.random.default_rng(3).normal(0, 30, len(s.clv))
     worse = replace(s, clv=s.clv + noise)
-    assert all(
-        d.estimate == d.lower == d.upper == 0 for d in paired_differences(drawn(s), {"same": drawn(s)})["same"].values()
-    )
-    better = paired_differences(drawn(s), {"worse": drawn(worse)})["worse"]
+    assert all(d.estimate == d.lower == d.upper == 0 for d in paired_differences(drawn(s), drawn(s)).values())
+    better = paired_differences(drawn(s), drawn(worse))
     assert better["spearman"].lower > 0
     assert better["rmse"].upper < 0
     assert better["spearman"].lower < better["spearman"].estimate < better["spearman"].upper
@@ -117,18 +118,19 @@ def test_a_model_does_not_differ_from_itself_and_does_from_a_worse_one() -> None
 def test_interval_metrics_by_hand() -> None:
     s = scored([0.0, 4.0, 10.0, 30.0], [1.0, 2.0, 8.0, 9.0])
     s = replace(s, lower=np.array([0.0, 0.0, 5.0, 5.0]), upper=np.array([1.0, 3.0, 12.0, 20.0]), level=0.8)
-    found = interval_metrics(s)
+    found = evaluate(s)
     assert found["coverage"] == 0.5
     assert found["interval_width"] == (1 + 3 + 7 + 15) / 4
     assert found["interval_score"] == pytest.approx(26 / 4 + (1.0 + 10.0) * 10 / 4)
     assert found["coverage_top_decile"] == found["coverage_worst_decile"] == 0.0
-    assert set(interval_metrics(sample()).values()) == {None}
+    without = evaluate(scored([0.0, 1.0], [1.0, 2.0]))
+    assert {without[name] for name in without if name.startswith(("coverage", "interval"))} == {None}
 
 
 def test_coverage_shares_out_ties() -> None:
     s = scored([0.0, 9.0] * 50, [1.0] * 100)
     s = replace(s, lower=np.zeros(100), upper=np.full(100, 5.0))
-    assert interval_metrics(s)["coverage_worst_decile"] == 0.5
+    assert value("coverage_worst_decile", s) == 0.5
 
 
 def test_a_model_without_probabilities_has_no_auc() -> None:
