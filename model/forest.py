@@ -2,7 +2,7 @@
 
 LightGBM walks each row through each tree, and the processor guesses wrong at every other fork. Here each fork is
 compared with a whole column of rows; the answers of a tree's forks, one bit each, are the place of the leaf in a
-table. Twice as fast from some fifty rows on; leaves are added in the order of the trees, as LightGBM does.
+table. Several times as fast from some fifty rows on; leaves are added in the order of the trees, as LightGBM does.
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ from typing import Final
 
 import numpy as np
 
-from features.arrays import BoolArray, FloatArray, IntArray
+from features.arrays import BoolArray, ByteArray, FloatArray, IntArray
 
 MOST_FORKS: Final = 8
 _ROWS: Final = 1024
+_TREES: Final = 64
+"""Rows and trees at a time: what lies between two steps is small enough to stay in the cache."""
 _CATEGORICAL, _DEFAULT_LEFT, _MISSING, _MISSING_IS_NAN, _MISSING_IS_ZERO = 1, 2, 12, 8, 4
 """Bits of LightGBM's `decision_type`."""
 _ZERO: Final = float(np.float32(1e-35))
@@ -81,14 +83,21 @@ class Forest:
                 column = np.where(np.isnan(column), 0.0, column)
             compare = np.greater if forks.above else np.less_equal
             compare(column, forks.thresholds[:, np.newaxis], out=bits[forks.rows])
-        answers = bits.view(np.uint8)
-        width = self.places.shape[1]
-        leaf = answers.take(self.places[:, 0], axis=0)
+        answers, out = bits.view(np.uint8), np.zeros(len(inputs))
+        for begin in range(0, len(self.places), _TREES):
+            values = self._leaves_of(np.arange(begin, min(begin + _TREES, len(self.places))), answers)
+            values[0] += out
+            np.add.reduce(values, axis=0, out=out)
+        return out
+
+    def _leaves_of(self, trees: IntArray, answers: ByteArray) -> FloatArray:
+        """Values of some trees' leaves, shape (n_trees, n)."""
+        places, width = self.places[trees], self.places.shape[1]
+        leaf = answers.take(places[:, 0], axis=0)
         for fork in range(1, width):
             leaf <<= 1
-            leaf |= answers.take(self.places[:, fork], axis=0)
-        first = (np.arange(len(self.places)) << width)[:, np.newaxis]
-        return np.asarray(np.add.reduce(self.leaves.take(first + leaf), axis=0, initial=0.0))
+            leaf |= answers.take(places[:, fork], axis=0)
+        return self.leaves.take((trees << width)[:, np.newaxis] + leaf)
 
 
 def forest_of(text: str) -> Forest | None:
@@ -110,9 +119,12 @@ def forest_of(text: str) -> Forest | None:
     thresholds = _beside_zero(np.concatenate([_numbers(tree["threshold"]) for tree in trees]))
     left, zeroed = kinds & _DEFAULT_LEFT > 0, kinds & _MISSING == 0
     above = left & ~zeroed
-    order = np.lexsort([above, zeroed, columns])
+    order = np.lexsort([thresholds, above, zeroed, columns])
+    new = np.ones(len(order), dtype=np.bool_)  # forks of several trees that ask the same are asked once
+    new[1:] = np.any([np.diff(kind[order]) != 0 for kind in (thresholds, above, zeroed, columns)], axis=0)
     place = np.empty(len(order), dtype=np.int64)
-    place[order] = np.arange(len(order))
+    place[order] = np.cumsum(new) - 1
+    asked = order[new]
     width = max(n_forks)
     places = np.zeros((len(trees), width), dtype=np.int64)
     leaves = np.empty((len(trees), 1 << width))
@@ -123,8 +135,8 @@ def forest_of(text: str) -> Forest | None:
         leaves[number] = _table(tree, above[own], width)
         begin += n
     n_columns = int(_fields(head)["max_feature_idx"]) + 1
-    forks = tuple(_grouped(columns[order], above[order], zeroed[order], thresholds[order]))
-    return Forest(n_columns, forks, len(order), places, leaves.ravel())
+    forks = tuple(_grouped(columns[asked], above[asked], zeroed[asked], thresholds[asked]))
+    return Forest(n_columns, forks, len(asked), places, leaves.ravel())
 
 
 def _beside_zero(thresholds: FloatArray) -> FloatArray:
