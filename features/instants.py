@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from features.arrays import IntArray
+from features.arrays import ByteArray, IntArray
 from features.errors import UsageError
 
 DAY_US: Final = 86_400_000_000
@@ -21,6 +21,10 @@ EARLIEST_US: Final = (datetime(1800, 1, 1, tzinfo=UTC) - _EPOCH) // timedelta(mi
 LATEST_US: Final = (datetime(3000, 1, 1, tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)
 _TABLE_FROM: Final = 256
 _MANY: Final = 64
+_NUMBERS: Final = ((0, 4), (5, 7), (8, 10), (11, 13), (14, 16), (17, 19))
+_EARLIEST_YEAR: Final = 1800
+_MONTHS: Final = np.arange("1800-01", "3000-02", dtype="M8[M]").astype("M8[D]").astype(np.int64)
+"""First day of each month since 1970-01-01, from the earliest year to the one after the last."""
 _SHAPES: Final = {10: "0000-00-00", 20: "0000-00-00T00:00:00Z"}
 _OFFSET_STEP_US = 900_000_000  # every zone of the tz database changes on a quarter of an hour
 
@@ -86,18 +90,30 @@ def _of_one_width(texts: Sequence[str], width: int) -> IntArray | None:
     joined = "".join(texts)
     if shape is None or not joined.isascii():
         return None
-    marks = np.frombuffer(joined.encode(), dtype=np.uint8).reshape(-1, width)
-    wanted = np.frombuffer(shape.encode(), dtype=np.uint8)
-    digit = wanted == ord("0")
-    digits = marks[:, digit] - np.uint8(ord("0"))  # what is below 0 wraps around
-    if (digits > 9).any() or (marks[:, ~digit] != wanted[~digit]).any():
+    marks = np.ascontiguousarray(np.frombuffer(joined.encode(), dtype=np.uint8).reshape(-1, width).T)
+    wanted = np.frombuffer(shape.encode(), dtype=np.uint8)[:, np.newaxis]
+    digits = marks - wanted  # what is below wraps around
+    if (digits > np.where(wanted == ord("0"), 9, 0)).any():
         return None
-    n_marks = min(width, 19)  # numpy reads no Z
-    try:
-        found = marks[:, :n_marks].astype(np.uint32).view(f"U{n_marks}").ravel().astype("M8[us]").astype(np.int64)
-    except ValueError:  # 30 February
+    year, month, day, hour, minute, second = (_number(digits[low:high]) for low, high in _NUMBERS)
+    months = (year - _EARLIEST_YEAR) * 12 + month - 1
+    if not (month.min() >= 1 and month.max() <= 12 and months.min() >= 0 and months.max() < len(_MONTHS) - 1):
         return None
-    return found if found.min() >= EARLIEST_US and found.max() <= LATEST_US else None
+    days = _MONTHS[months] + day - 1
+    if not (day.min() >= 1 and (days < _MONTHS[months + 1]).all()):
+        return None
+    if hour.max() > 23 or minute.max() > 59 or second.max() > 59:
+        return None
+    return np.asarray(days * DAY_US + ((hour * 60 + minute) * 60 + second) * 1_000_000, dtype=np.int64)
+
+
+def _number(digits: ByteArray) -> IntArray:
+    """Numbers of decimal digits, the highest first, shape (n_digits, n); 0 where there are none."""
+    number = np.zeros(digits.shape[1], dtype=np.int64)
+    for digit in digits:
+        number *= 10
+        number += digit
+    return number
 
 
 def next_midnight(instant_us: int) -> int:

@@ -95,9 +95,9 @@ class Forest:
         places, width = self.places[trees], self.places.shape[1]
         leaf = answers.take(places[:, 0], axis=0)
         for fork in range(1, width):
-            leaf <<= 1
+            leaf += leaf  # one to the left: numpy shifts bytes one by one, and adds many at once
             leaf |= answers.take(places[:, fork], axis=0)
-        return self.leaves.take((trees << width)[:, np.newaxis] + leaf)
+        return np.asarray(self.leaves.take((trees << width)[:, np.newaxis] + leaf))
 
 
 def forest_of(text: str) -> Forest | None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from features.arrays import FloatArray
+from features.columns import ACQUISITION_COLUMNS
 from model.predictions import Predictions, joined
 
 
@@ -28,13 +30,13 @@ class Prior:
     clv: FloatArray
     by: Mapping[str, Mapping[str, Prior]] = field(default_factory=dict)
 
-    def of(self, acquired: Mapping[str, str]) -> Prior:
+    def of(self, acquired: Mapping[str, Any]) -> Prior:
         """Prior of a newcomer of whom channel or category is known: the first that the model knows, else of all."""
-        known = (self.by.get(column, {}).get(value) for column, value in acquired.items())
+        known = (self.by.get(column, {}).get(acquired.get(column, "")) for column in ACQUISITION_COLUMNS)
         return next((prior for prior in known if prior is not None), self)
 
     def predictions(
-        self, horizons: tuple[int, ...], n_customers: int, acquired: Sequence[Mapping[str, str]] = ()
+        self, horizons: tuple[int, ...], n_customers: int, acquired: Sequence[Mapping[str, Any]] = ()
     ) -> Predictions:
         """Give n customers their answer: the same for all, or by how each was acquired."""
         rows = [self.of(one) for one in acquired] or [self] * n_customers

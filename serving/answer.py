@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
 
-from features.arrays import AnyArray, BoolArray, FloatArray, ObjectArray
+from features.arrays import BoolArray, FloatArray, ObjectArray
 from features.instants import DAY_US, isoformat, local_us
 from model.bundle import Bundle
 from model.reasons import FAMILIES, LINES, Reasons
 from serving.scorer import BOUNDS, NEXT_ORDER, Answers
 
-WHOLE: Final = frozenset({"historic_number_of_orders", "days_since_last_order"})
-"""Facts that are whole numbers."""
+WHOLE: Final = frozenset({"historic_number_of_orders", "days_since_last_order", "orders_after_as_of"})
+"""Fields that are whole numbers."""
 
 
 def identity(bundle: Bundle) -> dict[str, str]:
@@ -83,30 +84,27 @@ def _past(answers: Answers) -> FloatArray:
     return answers.facts["historic_clv"] * answers.question.terms.margin
 
 
-def records(bundle: Bundle, answers: Answers) -> list[dict[str, Any]]:
-    """Answers as nested records, the shape of `serving.schemas.CustomerPrediction` less the request's own fields."""
+def records(bundle: Bundle, answers: Answers, more: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Answers as nested records, the shape of `serving.schemas.CustomerPrediction`.
+
+    `more` are the fields of which the request knows: arrays or lists of n values.
+    """
     n_customers = answers.log.n_customers
-    model = identity(bundle)
     per_horizon = [
         _rows(horizon_columns(answers, place), n_customers) for place in range(len(answers.predictions.horizons))
     ]
     for rows, reasons in zip(per_horizon, answers.reasons, strict=False):
         _explain_rows(rows, reasons, answers.known)
-    horizons = zip(*per_horizon, strict=True)
-    facts = _rows(customer_columns(bundle, answers), n_customers)
-    return [
-        {
-            **fact,
-            "predictions": list(predictions),
-            "segments": named,
-            "flags": flags,
-            "null_reasons": reasons,
-            "model": model,
-        }
-        for fact, predictions, named, flags, reasons in zip(
-            facts, horizons, answers.place.segments, answers.place.flags, answers.null_reasons(), strict=True
-        )
-    ]
+    columns = {
+        **customer_columns(bundle, answers),
+        "predictions": list(map(list, zip(*per_horizon, strict=True))),
+        "segments": answers.place.segments,
+        "flags": answers.place.flags,
+        "null_reasons": answers.null_reasons(),
+        "model": identity(bundle),
+        **more,
+    }
+    return _rows(columns, n_customers)
 
 
 def _explain_rows(rows: list[dict[str, Any]], reasons: Reasons, known: BoolArray) -> None:
@@ -118,14 +116,22 @@ def _explain_rows(rows: list[dict[str, Any]], reasons: Reasons, known: BoolArray
         rows[place]["reasons"] = [{"feature": name, "text": text, "effect": effect} for (name, text), effect in both]
 
 
-def _rows(columns: dict[str, Any], n_rows: int) -> list[dict[str, Any]]:
-    lists = [
-        _plain(column, name in WHOLE) if isinstance(column, np.ndarray) else [column] * n_rows
-        for name, column in columns.items()
-    ]
+def _rows(columns: Mapping[str, Any], n_rows: int) -> list[dict[str, Any]]:
+    lists = [_values(column, n_rows, name in WHOLE) for name, column in columns.items()]
     return [dict(zip(columns, row, strict=True)) for row in zip(*lists, strict=True)]
 
 
-def _plain(column: AnyArray, whole: bool) -> list[Any]:
-    """Python values, None for NaN."""
-    return [None if value != value else int(value) if whole else value for value in column.tolist()]
+def _values(column: Any, n_rows: int, whole: bool) -> list[Any]:
+    """Python values of a column, None for NaN; one value for all is repeated."""
+    if isinstance(column, list):
+        return column
+    if not isinstance(column, np.ndarray):
+        return [column] * n_rows
+    if column.dtype != np.float64:
+        return list(column.tolist())
+    nulls = np.isnan(column)
+    values = np.where(nulls, 0.0, column).astype(np.int64) if whole else column
+    if nulls.any():
+        values = values.astype(object)
+        values[nulls] = None
+    return list(values.tolist())

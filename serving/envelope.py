@@ -15,7 +15,6 @@ from serving.conforming import conform
 
 MAX_DETAILS = 5
 E = TypeVar("E", bound=BaseModel)
-T = TypeVar("T")
 
 
 class RequestError(ClvError):
@@ -41,31 +40,29 @@ class TooManyItems(RequestError):
 
 
 @dataclass(frozen=True)
-class Item(Generic[T]):
-    """One of the envelope's list: usable, or with the error that stands in its place.
+class Opened(Generic[E]):
+    """A body that was read: the envelope, and its items.
 
     Attributes
     ----------
-    problem
-        Code, message and details.
-    given
-        The object as it was sent, where it is one: to name it by its id.
+    items
+        The usable ones as their schema says, the others as they were sent.
+    problems
+        What is wrong with an item, by its place: code, message and details.
     """
 
-    value: T | None
-    problem: dict[str, Any] | None = None
-    given: Mapping[str, Any] | None = None
+    envelope: E
+    items: list[Any]
+    problems: Mapping[int, dict[str, Any]]
 
-    def named(self, field: str) -> str | None:
-        """Id of the item, as far as it can be told."""
-        source: Any = self.given if self.value is None else self.value
-        found = source.get(field) if isinstance(source, Mapping) else getattr(source, field, None)
+    def named(self, place: int, field: str) -> str | None:
+        """Id of an item, as far as it can be told."""
+        item = self.items[place]
+        found = item.get(field) if isinstance(item, dict) else None
         return found if isinstance(found, str) else None
 
 
-def opened(
-    body: bytes, envelope: type[E], field: str, kind_of: Callable[[Any], Any], most: int
-) -> tuple[E, list[Item[Any]]]:
+def opened(body: bytes, envelope: type[E], field: str, kind_of: Callable[[Any], Any], most: int) -> Opened[E]:
     """Validate a body: the envelope as a whole, its items all at once, and one by one where some are not sound.
 
     Parameters
@@ -97,24 +94,26 @@ def opened(
         raise RequestError("The request has unusable fields.", details(error)) from None
     if len(candidates) > most:
         raise TooManyItems(f"{len(candidates)} {field} in one call; at most {most}: send several calls.")
-    return request, _items(candidates, [kind_of(candidate) for candidate in candidates])
+    return Opened(request, candidates, _problems(candidates, kind_of))
 
 
-def _items(candidates: Sequence[Any], kinds: Sequence[Any]) -> list[Item[Any]]:
-    by_kind: dict[Any, list[Any]] = {}
-    for candidate, kind in zip(candidates, kinds, strict=True):
-        by_kind.setdefault(kind, []).append(candidate)
-    sound = {kind for kind, of_kind in by_kind.items() if conform(of_kind, kind)}
-    pairs = zip(candidates, kinds, strict=True)
-    return [Item(candidate) if kind in sound else _item(candidate, kind) for candidate, kind in pairs]
-
-
-def _item(candidate: Any, kind: Any) -> Item[Any]:
-    try:
-        return Item(_adapter(kind).validate_json(orjson.dumps(candidate)))
-    except (ValidationError, TypeError) as error:
-        found = details(error) if isinstance(error, ValidationError) else [{"at": "", "rule": "nested too deeply"}]
-        return Item(None, problem("invalid_item", "Some fields are unusable.", found), _as_object(candidate))
+def _problems(items: list[Any], kind_of: Callable[[Any], Any]) -> dict[int, dict[str, Any]]:
+    """What is wrong with items, by their place; where some are not sound, each takes the form its schema gives it."""
+    by_kind: dict[Any, list[int]] = {}
+    for place, kind in enumerate(map(kind_of, items)):
+        by_kind.setdefault(kind, []).append(place)
+    found = {}
+    for kind, places in by_kind.items():
+        if conform([items[place] for place in places], kind):
+            continue
+        for place in places:
+            try:
+                items[place] = _adapter(kind).validate_json(orjson.dumps(items[place]))
+            except ValidationError as error:
+                found[place] = invalid_item(details(error))
+            except TypeError:
+                found[place] = invalid_item([{"at": "", "rule": "nested too deeply"}])
+    return found
 
 
 @cache
@@ -122,13 +121,14 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
 
 
-def _as_object(candidate: Any) -> Mapping[str, Any] | None:
-    return candidate if isinstance(candidate, dict) else None
-
-
 def problem(code: str, message: str, found: Sequence[dict[str, str]] = ()) -> dict[str, Any]:
     """What is wrong with an item."""
     return {"code": code, "message": message, "details": list(found)}
+
+
+def invalid_item(found: Sequence[dict[str, str]]) -> dict[str, Any]:
+    """Fields of an item that break their rules."""
+    return problem("invalid_item", "Some fields are unusable.", found)
 
 
 def details(error: ValidationError) -> list[dict[str, str]]:

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 from features.columns import CUSTOMER_ID, LINE_ITEM_COLUMNS, ORDER_ID, ORDERED_AT, Rule
 from features.instants import DAY_US, NO_INSTANT, instants_of
-from serving.envelope import Item, opened, problem
+from serving.envelope import Opened, invalid_item, opened, problem
 from serving.order_store import OrderStore, parts_of
 from serving.questions import MAX_ORDERS, NOT_ISO, OrdersRequest, PostedOrder
 
@@ -29,30 +29,29 @@ def take(store: OrderStore, body: bytes, now: int) -> dict[str, Any]:
     StoreError
         The store does not answer; nothing was stored.
     """
-    _, items = opened(body, OrdersRequest, "orders", lambda _: PostedOrder, MAX_ORDERS)
-    instants = instants_of([item.value[ORDERED_AT] if item.value is not None else "" for item in items]).tolist()
-    rows = [
-        {**({} if item.value is None else item.value), ORDERED_AT: at} for item, at in zip(items, instants, strict=True)
-    ]
-    refused = _refused(items, rows, now)
+    sent = opened(body, OrdersRequest, "orders", lambda _: PostedOrder, MAX_ORDERS)
+    sound = [{} if place in sent.problems else item for place, item in enumerate(sent.items)]
+    instants = instants_of([row.get(ORDERED_AT, "") for row in sound]).tolist()
+    rows = [{**row, ORDERED_AT: at} for row, at in zip(sound, instants, strict=True)]
+    refused = _refused(sent, rows, now)
     usable = [row for place, row in enumerate(rows) if place not in refused]
     store.upsert(usable)
     return {
         "stored_orders": len({row[ORDER_ID] for row in usable}),
         "refused": [
-            {"index": place, "order_id": items[place].named(ORDER_ID), "error": error}
+            {"index": place, "order_id": sent.named(place, ORDER_ID), "error": error}
             for place, error in sorted(refused.items())
         ],
     }
 
 
-def _refused(items: Sequence[Item[PostedOrder]], rows: Sequence[Row], now: int) -> dict[int, dict[str, Any]]:
+def _refused(sent: Opened[OrdersRequest], rows: Sequence[Row], now: int) -> dict[int, dict[str, Any]]:
     """Problem of each row that is not stored, by its place; half an order is never stored."""
-    problems = (_problem(item, row[ORDERED_AT], now) for item, row in zip(items, rows, strict=True))
+    problems = (sent.problems.get(place) or _problem(row, now) for place, row in enumerate(rows))
     refused = {place: error for place, error in enumerate(problems) if error is not None}
     groups: dict[str | None, list[int]] = {}
-    for place, item in enumerate(items):
-        groups.setdefault(item.named(ORDER_ID), []).append(place)
+    for place in range(len(rows)):
+        groups.setdefault(sent.named(place, ORDER_ID), []).append(place)
     groups.pop(None, None)
     for places in groups.values():
         sound = [place for place in places if place not in refused]
@@ -66,14 +65,12 @@ def _refused(items: Sequence[Item[PostedOrder]], rows: Sequence[Row], now: int) 
     return refused
 
 
-def _problem(item: Item[PostedOrder], instant: int, now: int) -> dict[str, Any] | None:
-    if item.value is None:
-        return item.problem
-    if instant == NO_INSTANT:
-        return problem("invalid_item", "Some fields are unusable.", [{"at": ORDERED_AT, "rule": NOT_ISO}])
-    if instant > now + DAY_US:
+def _problem(row: Row, now: int) -> dict[str, Any] | None:
+    if row[ORDERED_AT] == NO_INSTANT:
+        return invalid_item([{"at": ORDERED_AT, "rule": NOT_ISO}])
+    if row[ORDERED_AT] > now + DAY_US:
         return problem(Rule.LATER_THAN_NOW.label, "ordered_at lies in the future.")
-    if any("\0" in text for text in item.value.values() if isinstance(text, str)):
+    if any("\0" in text for text in row.values() if isinstance(text, str)):
         return problem("unusable_text", "A text holds the character U+0000, which no database stores: take it out.")
     return None
 

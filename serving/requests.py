@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from features.assemble import Assembled, assemble
-from features.columns import ACQUISITION_COLUMNS, CURRENCY, ORDERED_AT, Rule
+from features.columns import CURRENCY, ORDERED_AT, Rule
 from features.errors import ClvError
 from features.instants import NO_INSTANT, instants_of
 from features.orders import OrderLog
@@ -17,7 +17,7 @@ from features.typed import TypedOrders
 from model.bundle import Bundle
 from model.predictions import place_of
 from serving.answer import records
-from serving.envelope import MAX_DETAILS, opened, problem
+from serving.envelope import MAX_DETAILS, invalid_item, opened
 from serving.histories import column, keys_of, kind_of, mixed_currencies, typed, typed_columns, unusable
 from serving.order_store import OrderStore
 from serving.questions import MAX_CUSTOMERS, NOT_ISO, CustomerQuery, PredictRequest
@@ -26,12 +26,12 @@ from serving.scorer import Question, score
 Record: TypeAlias = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class _Open:
-    """A customer who waits for the answer: the record that takes it, and whether older orders were left out."""
+class _Open(NamedTuple):
+    """A customer who waits for the answer: the list and the place where it goes, and whether older orders were cut."""
 
     customer: Record
-    record: Record
+    into: list[Record]
+    place: int
     cut: bool
 
 
@@ -106,7 +106,8 @@ def answer_together(bundle: Bundle, bodies: Sequence[bytes], now: int) -> list[R
 def _opened(bundle: Bundle, body: bytes, alike: Groups) -> Record | ClvError:
     """The answer of a request, its customers still open but for the unusable ones; they join those who ask alike."""
     try:
-        request, items = opened(body, PredictRequest, "customers", kind_of, MAX_CUSTOMERS)
+        sent = opened(body, PredictRequest, "customers", kind_of, MAX_CUSTOMERS)
+        request = sent.envelope
         for days in request.horizon_days or ():
             place_of(days, bundle.model.horizons)
     except ClvError as error:
@@ -114,43 +115,39 @@ def _opened(bundle: Bundle, body: bytes, alike: Groups) -> Record | ClvError:
     question, cut = request.question(), request.history_complete_since is not None
     waiting: dict[tuple[frozenset[str], bool], list[_Open]] = {}
     found: list[Record] = []
-    for item in items:
-        customer = item.value
-        if customer is None:
-            found.append({"customer_id": item.named("customer_id"), "error": item.problem})
+    for place, customer in enumerate(sent.items):
+        if place in sent.problems:
+            found.append({"customer_id": sent.named(place, "customer_id"), "error": sent.problems[place]})
             continue
         history = customer["orders"]
         keys = keys_of(history)
-        record: Record = {}
-        found.append(record)
-        if wrong := unusable(history, keys, bundle.provenance.currency):
-            record.update(customer_id=customer["customer_id"], error=wrong)
-        else:
-            waiting.setdefault((keys, isinstance(history, dict)), []).append(_Open(customer, record, cut))
+        wrong = unusable(history, keys, bundle.provenance.currency)
+        found.append({"customer_id": customer["customer_id"], "error": wrong} if wrong else {})
+        if not wrong:
+            waiting.setdefault((keys, isinstance(history, dict)), []).append(_Open(customer, found, place, cut))
     for (keys, columnar), asked in waiting.items():
         alike.setdefault(_Alike(question, request.as_of, keys, columnar), []).extend(asked)
     return {"customers": found}
 
 
 def _fill(bundle: Bundle, common: _Alike, now: int, asked: Sequence[_Open]) -> None:
-    """Score customers who are asked alike; each answer, or error, is written into the record of its place."""
+    """Score customers who are asked alike; each answer, or error, is put in its place."""
     customers = [one.customer for one in asked]
     orders = typed(customers, common.keys, common.columnar)
     if (orders.ordered_at == NO_INSTANT).any():
         undated = set(orders.customer.codes[orders.ordered_at == NO_INSTANT].tolist())
         for place in undated:
-            asked[place].record.update(_undated(customers[place]))
+            asked[place].into[asked[place].place] = _undated(customers[place])
         sound = [one for place, one in enumerate(asked) if place not in undated]
         if sound:
             _fill(bundle, common, now, sound)
         return
-    acquired = [_acquired(customer) for customer in customers]
     ids = [customer["customer_id"] for customer in customers]
     as_of = now if common.as_of is None else common.as_of
-    for one, found in zip(asked, _score(bundle, orders, ids, as_of, now, common.question, acquired), strict=True):
-        one.record.update(found)
+    for one, found in zip(asked, _score(bundle, orders, ids, as_of, now, common.question, customers), strict=True):
         if one.cut:
-            one.record["flags"] = [*found["flags"], "history_cut"]
+            found["flags"] = [*found["flags"], "history_cut"]
+        one.into[one.place] = found
 
 
 def _undated(customer: Record) -> Record:
@@ -161,7 +158,7 @@ def _undated(customer: Record) -> Record:
     found = [{"at": at.format(place), "rule": NOT_ISO} for place in places]
     return {
         "customer_id": customer["customer_id"],
-        "error": problem("invalid_item", "Some fields are unusable.", found),
+        "error": invalid_item(found),
     }
 
 
@@ -201,23 +198,18 @@ def _score(
     as_of: int,
     now: int,
     question: Question,
-    acquired: Sequence[Mapping[str, str]],
+    acquired: Sequence[Mapping[str, Any]],
 ) -> list[Record]:
     """Records of customers whose place stands for them in `orders`."""
     done = assemble(orders, now=now, zone=bundle.provenance.zone, currency=bundle.provenance.currency)
     answers = score(bundle, _with_missing(done, len(ids)), as_of, question, acquired)
     rejected = _rejected_by_customer(orders, done)
-    found = records(bundle, answers)
-    for place, (record, customer_id) in enumerate(zip(found, ids, strict=True)):
-        record["customer_id"] = customer_id
-        record["rejected_orders"] = rejected.get(place, {})
-        record["orders_after_as_of"] = int(answers.after_as_of[place])
-    return found
-
-
-def _acquired(customer: Record) -> dict[str, str]:
-    """How a newcomer came, as far as the request says."""
-    return {name: value for name in ACQUISITION_COLUMNS if (value := customer.get(name)) is not None}
+    more = {
+        "customer_id": ids,
+        "rejected_orders": [rejected.get(place, {}) for place in range(len(ids))],
+        "orders_after_as_of": answers.after_as_of,
+    }
+    return records(bundle, answers, more)
 
 
 def _with_missing(done: Assembled, n_customers: int) -> OrderLog:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -156,14 +156,14 @@ def score(
     log: OrderLog,
     as_of: int,
     question: Question = EVERYTHING,
-    acquired: Sequence[Mapping[str, str]] = (),
+    acquired: Sequence[Mapping[str, Any]] = (),
 ) -> Answers:
     """Answer for every customer of a log.
 
     Parameters
     ----------
     acquired
-        Per customer of the log, channel or category by which a newcomer came, where it is known.
+        Per customer of the log, what is known of them: channel or category by which a newcomer came, and other keys.
 
     Raises
     ------
@@ -253,7 +253,7 @@ def _require_currency(bundle: Bundle, log: OrderLog) -> None:
 
 
 def _with_prior(
-    bundle: Bundle, answers: Predictions, known: BoolArray, acquired: Sequence[Mapping[str, str]]
+    bundle: Bundle, answers: Predictions, known: BoolArray, acquired: Sequence[Mapping[str, Any]]
 ) -> Predictions:
     if known.all():
         return answers

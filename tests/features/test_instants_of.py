@@ -30,6 +30,15 @@ def test_one_unreadable_text_does_not_spoil_the_others(wrong: str) -> None:
     assert set(found[:-1].tolist()) == {to_us(datetime(2024, 2, 29))}
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["2024-02-29T24:00:00Z", "2024-02-29T23:60:00Z", "2024-02-29T23:59:60Z", "1900-02-29T00:00:00Z",
+     "2999-12-31T23:59:59Z", "3000-01-01T00:00:00Z", "3000-01-01T00:00:01Z", "1800-01-01T00:00:00Z"],
+)  # fmt: skip
+def test_the_edges_of_the_calendar_and_of_the_clock_are_the_same_alone_and_among_others(text: str) -> None:
+    assert instants_of(["2024-02-29T12:00:00Z"] * 100 + [text])[-1] == instants_of([text])[0]
+
+
 def test_offsets_and_fractions_are_read() -> None:
     texts = ["2024-01-11T09:00:00+01:00", "2024-01-11T08:00:00.000000Z", "2024-01-11 08:00"]
     assert len(set(instants_of(texts).tolist())) == 1
