@@ -12,7 +12,8 @@ PAGE = b"""<!doctype html>
 </style>
 <h1>Predictive CLV</h1>
 <p>What each customer will be worth, from their orders.</p>
-<pre>curl -s localhost:3000/v1/predict -H 'content-type: application/json' -d '
+<pre>curl -s localhost:3000/v1/predict \\
+  -H 'content-type: application/json' -d '
 {"customers": [{"customer_id": "anna", "orders": [
   {"ordered_at": "2024-01-05", "amount": 30.0},
   {"ordered_at": "2024-02-11", "amount": 42.5}]}]}'</pre>
