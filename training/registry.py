@@ -88,7 +88,8 @@ class Registry:
         with reachable(self.uri):
             client = self.client()
             self._experiment(client)
-            with mlflow.start_run(run_name=f"{name} {trained.provenance.trained_on[:10]}"):
+            title = f"{name} {trained.provenance.trained_on[:10]}"
+            with mlflow.start_run(run_name=title, description=model_card(trained)):
                 try:
                     _log_run(trained, intake)
                     uri = _log_model(trained)
