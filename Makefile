@@ -11,7 +11,7 @@ setup: .venv/ready
 	@if command -v uv >/dev/null; then UV=uv; \
 	else $(PYTHON) -m venv build/uv && build/uv/bin/pip install --quiet uv && UV=build/uv/bin/uv; fi && \
 	$$UV venv --quiet --allow-existing --python $(PYTHON) .venv && \
-	$$UV pip sync --quiet --python $(BIN)/python requirements/all.lock && \
+	$$UV pip sync --quiet --compile-bytecode --python $(BIN)/python requirements/all.lock && \
 	$$UV pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
 

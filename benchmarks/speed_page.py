@@ -47,7 +47,8 @@ def method(found: Found) -> list[str]:
         "",
         f"Every run is a fresh process; everyone in turn within a repetition, another one first in each; medians of "
         f"{found.repetitions} repetition(s), of one above {found.once_above:g} million orders, where we run alone. "
-        "CPU is user and system time of the whole process tree, start of the interpreter and imports included "
+        "CPU is user and system time of the whole process tree, start of the interpreter and imports (of compiled "
+        "modules) included "
         "(also told apart where the job says so). Peak is resident memory. Features are the 65 that need no optional "
         "column, as Parquet with snappy. pandas is `benchmarks/pandas_features.py`; Polars is one lazy query on the "
         "streaming engine; DuckDB is SQL by hand; Ibis runs on DuckDB; all with as many threads as they like."
