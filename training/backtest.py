@@ -179,8 +179,10 @@ def run_case(
             found = replace(found, lower=lower, upper=upper)
         return found, drawn(found)
 
+    longest_first = sorted(scored, key=lambda name: name != BGNBD_GAMMA_GAMMA)
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        measures = dict(zip(scored, pool.map(measured, scored), strict=True))
+        done = dict(zip(longest_first, pool.map(measured, longest_first), strict=True))
+    measures = {name: done[name] for name in scored}
     draws = {name: found for name, (_, found) in measures.items()}
     return Case(
         as_of,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, TypeAlias
 
 import numpy as np
 
-from features.arrays import FloatArray
+from features.arrays import AnyArray, FloatArray
 from training.metrics import METRICS, Scored
 
 REPLICATES: Final = 400
@@ -29,10 +30,9 @@ class Estimate:
 
 def drawn(s: Scored) -> Draws:
     """Bootstrap customers: each metric on all of them first, then on every draw; NaN where it is undefined."""
-    rng, n = np.random.default_rng(0), len(s.actual)
     out = {name: np.full(REPLICATES + 1, np.nan) for name in COMPARED}
-    for place in range(REPLICATES + 1):
-        weights = np.bincount(rng.integers(0, n, n), minlength=n).astype(np.float64) if place else np.ones(n)
+    for place, counts in enumerate(_draws(len(s.actual))):
+        weights = counts.astype(np.float64)
         for name, values in out.items():
             value = METRICS[name](s, weights)
             values[place] = np.nan if value is None else value
@@ -43,6 +43,14 @@ def intervals(draws: Draws) -> dict[str, Estimate]:
     """Every metric with its interval; those that are undefined are left out."""
     found = {name: interval(values) for name, values in draws.items()}
     return {name: estimate for name, estimate in found.items() if estimate is not None}
+
+
+@lru_cache(maxsize=1)
+def _draws(n: int) -> AnyArray:
+    """How often each of n customers was drawn: once for all first, then by chance, shape (REPLICATES + 1, n)."""
+    rng = np.random.default_rng(0)
+    drawn = (np.bincount(rng.integers(0, n, n), minlength=n) for _ in range(REPLICATES))
+    return np.array([np.ones(n), *drawn], dtype=np.int16)
 
 
 def paired_differences(ours: Draws, theirs: Draws) -> dict[str, Estimate]:

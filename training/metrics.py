@@ -20,35 +20,45 @@ N_DECILES: Final = 10
 
 
 class Ranking:
-    """Ranks of one column of values, shape (n,), with ties at their middle."""
+    """Ranks of one column of values, shape (n,), with ties at their middle.
+
+    What was made of the last weights is kept: several metrics ask for it.
+    """
 
     def __init__(self, values: FloatArray) -> None:
         _, self._group = np.unique(values, return_inverse=True)
-        self._last: tuple[FloatArray, FloatArray, FloatArray, FloatArray] | None = None
+        self._weights: FloatArray | None = None
+        self._upto, self._middle = values, values
+        self._held: dict[int, FloatArray] = {}
 
-    def _of(self, weights: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
-        """(weights, weight of each group of ties, weight up to it, `middle`); the last weights' are kept."""
-        if self._last is None or self._last[0] is not weights:
-            of_group = np.asarray(np.bincount(self._group, weights=weights), dtype=np.float64)
-            upto = np.cumsum(of_group)
-            self._last = weights, of_group, upto, (upto - of_group / 2.0)[self._group]
-        return self._last
+    def _weigh(self, weights: FloatArray) -> None:
+        if self._weights is weights:
+            return
+        of_group = np.bincount(self._group, weights=weights)
+        self._upto = np.append(0.0, np.cumsum(of_group))
+        self._middle = (self._upto[1:] - of_group / 2.0)[self._group]
+        self._weights, self._held = weights, {}
 
     def middle(self, weights: FloatArray) -> FloatArray:
         """Weight below each row plus half the weight of its ties, shape (n,)."""
-        return self._of(weights)[3]
+        self._weigh(weights)
+        return self._middle
 
-    def tied(self, weights: FloatArray) -> FloatArray:
-        """Weight of the rows that tie with each row, itself included, shape (n,)."""
-        return self._of(weights)[1][self._group]
+    def sums(self, values: FloatArray, weights: FloatArray, edges: FloatArray) -> FloatArray:
+        """Weighted sum of another column up to shares of the weight, lowest rank first, ties shared out.
+
+        `edges` are in [0, 1], shape (m,), as is what is returned. `values` must be the same array in every call that
+        means the same column.
+        """
+        self._weigh(weights)
+        if id(values) not in self._held:
+            self._held[id(values)] = np.append(0.0, np.cumsum(np.bincount(self._group, weights=weights * values)))
+        return np.asarray(np.interp(edges * self._upto[-1], self._upto, self._held[id(values)]), dtype=np.float64)
 
     def in_parts(self, values: FloatArray, weights: FloatArray, n_parts: int = N_DECILES) -> FloatArray:
         """Mean of another column over equal parts of the weight, lowest rank first, shape (n_parts,); ties shared."""
-        upto = self._of(weights)[2]
-        held = np.cumsum(np.bincount(self._group, weights=weights * values))
-        edges = np.linspace(0.0, upto[-1], n_parts + 1)
-        within = np.interp(edges, np.append(0.0, upto), np.append(0.0, held))
-        return np.asarray(np.diff(within) * (n_parts / upto[-1]), dtype=np.float64)
+        sums = self.sums(values, weights, np.linspace(0.0, 1.0, n_parts + 1))
+        return np.asarray(np.diff(sums) * (n_parts / self._upto[-1]), dtype=np.float64)
 
 
 @dataclass(frozen=True)
@@ -91,6 +101,24 @@ class Scored:
     def by_probability(self) -> Ranking:
         """Ranking by purchase probability."""
         return Ranking(self.probability)
+
+    @cached_property
+    def absolute_errors(self) -> FloatArray:
+        """What each prediction is off by, money."""
+        return np.abs(self.clv - self.actual)
+
+    @cached_property
+    def covered(self) -> FloatArray | None:
+        """1 where the interval holds the value, else 0; None where the model gives no intervals."""
+        if np.isnan(self.upper).any():
+            return None
+        return ((self.lower <= self.actual) & (self.actual <= self.upper)).astype(np.float64)
+
+    @cached_property
+    def interval_scores(self) -> FloatArray:
+        """Width plus what a miss lies outside, times 2 / (1 - level), money (Gneiting & Raftery 2007, eq. 43)."""
+        missed = np.maximum(self.lower - self.actual, 0.0) + np.maximum(self.actual - self.upper, 0.0)
+        return self.upper - self.lower + missed * 2.0 / (1.0 - self.level)
 
     @cached_property
     def equal_weights(self) -> FloatArray:
@@ -144,7 +172,7 @@ def brier(s: Scored, weights: FloatArray) -> float | None:
 
 def mae(s: Scored, weights: FloatArray) -> float | None:
     """Mean absolute error, money. Rewards under-prediction where most customers spend nothing."""
-    return _mean(np.abs(s.clv - s.actual), weights)
+    return _mean(s.absolute_errors, weights)
 
 
 def level_adjusted_mae(s: Scored, weights: FloatArray) -> float | None:
@@ -157,13 +185,13 @@ def level_adjusted_mae(s: Scored, weights: FloatArray) -> float | None:
 
 def rmse(s: Scored, weights: FloatArray) -> float | None:
     """Root mean squared error, money."""
-    return float(np.sqrt(_mean((s.clv - s.actual) ** 2, weights)))
+    return float(np.sqrt(_mean(s.absolute_errors**2, weights)))
 
 
 def wape(s: Scored, weights: FloatArray) -> float | None:
     """Sum of absolute errors over the sum of actual value."""
     total = (weights * s.actual).sum()
-    return float((weights * np.abs(s.clv - s.actual)).sum() / total) if total > 0 else None
+    return float((weights * s.absolute_errors).sum() / total) if total > 0 else None
 
 
 def bias(s: Scored, weights: FloatArray) -> float | None:
@@ -177,10 +205,8 @@ def capture(s: Scored, weights: FloatArray, share: float) -> float | None:
     total = (weights * s.actual).sum()
     if not total > 0:
         return None
-    tied = s.by_clv.tied(weights)
-    above = s.by_clv.middle(weights) + tied / 2.0 - weights.sum() * (1.0 - share)
-    inside = np.clip(np.divide(above, tied, out=np.zeros(len(tied)), where=tied > 0), 0.0, 1.0)
-    return float((weights * s.actual * inside).sum() / total)
+    below, everything = s.by_clv.sums(s.actual, weights, np.array([1.0 - share, 1.0]))
+    return float((everything - below) / everything)
 
 
 def top10_capture(s: Scored, weights: FloatArray) -> float | None:
@@ -218,23 +244,14 @@ def deciles_without_value(s: Scored, weights: FloatArray) -> float:
     return float((deciles(s, weights)[1] <= 0).sum())
 
 
-def _covered(s: Scored) -> FloatArray | None:
-    """1 where the interval holds the value, else 0; None where the model gives no intervals."""
-    if np.isnan(s.upper).any():
-        return None
-    return ((s.lower <= s.actual) & (s.actual <= s.upper)).astype(np.float64)
-
-
 def coverage(s: Scored, weights: FloatArray) -> float | None:
     """Share of the customers whose value the interval holds, in [0, 1]."""
-    covered = _covered(s)
-    return None if covered is None else _mean(covered, weights)
+    return None if s.covered is None else _mean(s.covered, weights)
 
 
 def coverage_by_decile(s: Scored, weights: FloatArray) -> FloatArray | None:
     """Coverage of each tenth by predicted value, shape (10,), the lowest first."""
-    covered = _covered(s)
-    return None if covered is None else s.by_clv.in_parts(covered, weights)
+    return None if s.covered is None else s.by_clv.in_parts(s.covered, weights)
 
 
 def coverage_top_decile(s: Scored, weights: FloatArray) -> float | None:
@@ -251,18 +268,12 @@ def coverage_worst_decile(s: Scored, weights: FloatArray) -> float | None:
 
 def interval_width(s: Scored, weights: FloatArray) -> float | None:
     """Mean width of the intervals, money."""
-    return None if _covered(s) is None else _mean(s.upper - s.lower, weights)
+    return None if s.covered is None else _mean(s.upper - s.lower, weights)
 
 
 def interval_score(s: Scored, weights: FloatArray) -> float | None:
-    """Mean width plus what a miss lies outside, times 2 / (1 - level), money: wide intervals cannot win.
-
-    Gneiting & Raftery (2007), eq. 43.
-    """
-    if _covered(s) is None:
-        return None
-    missed = np.maximum(s.lower - s.actual, 0.0) + np.maximum(s.actual - s.upper, 0.0)
-    return _mean(s.upper - s.lower + missed * 2.0 / (1.0 - s.level), weights)
+    """Mean width plus what misses cost, money: wide intervals cannot win."""
+    return None if s.covered is None else _mean(s.interval_scores, weights)
 
 
 METRICS: Final = {
