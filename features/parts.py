@@ -7,32 +7,27 @@ currency, order ids on rows of several customers) is found from the columns that
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.arrays import IntArray, RuleArray
-from features.arrow import array, to_numpy
+from features.arrow import to_numpy
 from features.columns import CURRENCY, CUSTOMER_ID, ORDERED_AT
-from features.hashing import hashes
+from features.dealing import ROW, in_memory, into_files
 from features.instants import DAY_US, next_midnight
 from features.options import ReadOptions
-from features.ordering import stable_order
 from features.parsing import instants, text_codes
 from features.shared_ids import rows_of_shared_ids
 from features.sources import RawSource
 from features.validation import Intake, RawOrders, currency_of, numbered, rules_broken, validate
 
-_ROW: Final = "__row__"
-"""Column of a part: place of the row among all that were read."""
-_SPLIT_ROWS: Final = 1 << 18
 _ABOUT: Final = "parts.json"
 _BYTES_TO_START: Final = 400_000_000
 _BYTES_A_ROW: Final = 600
@@ -112,14 +107,14 @@ class Parts:
         table, malformed = self._table(place), self.malformed if place == 0 else {}
         if self.n_parts == 1:
             return RawOrders(table, malformed)
-        rows = to_numpy(table.column(_ROW))
+        rows = to_numpy(table.column(ROW))
         numbers = numbered(rows, self.malformed)
         refused, rules = self._shared
         if not len(refused):
-            return RawOrders(table.drop_columns([_ROW]), malformed, numbers)
+            return RawOrders(table.drop_columns([ROW]), malformed, numbers)
         found = np.searchsorted(refused, rows)
         rule = np.append(rules, np.uint8(0))[np.where(np.append(refused, -1)[found] == rows, found, len(refused))]
-        return RawOrders(table.drop_columns([_ROW]), malformed, numbers, rule)
+        return RawOrders(table.drop_columns([ROW]), malformed, numbers, rule)
 
     @cached_property
     def complete_until(self) -> int:
@@ -152,8 +147,8 @@ class Parts:
         together = rows_of_shared_ids(self._tables(), self._tables(), self.folder)
         if together is None:
             return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.uint8)
-        rules = rules_broken(RawOrders(together.drop_columns([_ROW]), {}), self.options, self.now)
-        rows = to_numpy(together.column(_ROW))
+        rules = rules_broken(RawOrders(together.drop_columns([ROW]), {}), self.options, self.now)
+        rows = to_numpy(together.column(ROW))
         order = np.argsort(rows)
         kept = order[rules[order] > 0]
         return rows[kept], rules[kept]
@@ -190,13 +185,11 @@ def part_orders(
         whole = source.read()
         return Parts(options, now, 1, whole.table.num_rows, dict(whole.malformed), tables=(whole.table,))
     if split.folder is None:
-        piles = [_Pile() for _ in range(split.n_parts)]
-        n_rows = _split(source.chunks, lambda _: piles, on_rows)
-        tables = tuple(pa.concat_tables(pile.held) for pile in piles)
+        tables = in_memory(source.chunks, split.n_parts, on_rows)
+        n_rows = sum(table.num_rows for table in tables)
         return Parts(options, now, split.n_parts, n_rows, source.malformed, tables=tables)
     split.folder.mkdir(parents=True)
-    with ExitStack() as stack:
-        n_rows = _split(source.chunks, partial(_files, split.folder, split.n_parts, stack), on_rows)
+    n_rows = into_files(source.chunks, [_path(split.folder, place) for place in range(split.n_parts)], on_rows)
     about = {"now": now, "n_parts": split.n_parts, "n_rows": n_rows, "malformed": source.malformed}
     (split.folder / _ABOUT).write_text(json.dumps(about))
     return Parts(options, now, split.n_parts, n_rows, source.malformed, split.folder)
@@ -211,75 +204,5 @@ def parts_in(folder: Path, options: ReadOptions) -> Parts | None:
     return Parts(options, about["now"], about["n_parts"], about["n_rows"], malformed, folder)
 
 
-class _Takes(Protocol):
-    def write_table(self, table: pa.Table) -> None: ...
-
-
-class _Pile:
-    """Rows of a part in memory, as they come."""
-
-    def __init__(self) -> None:
-        self.held: list[pa.Table] = []
-
-    def write_table(self, table: pa.Table) -> None:
-        self.held.append(table)
-
-
-def _files(folder: Path, n_parts: int, stack: ExitStack, schema: pa.Schema) -> list[_Takes]:
-    files = [stack.enter_context(pa.OSFile(str(_path(folder, place)), "wb")) for place in range(n_parts)]
-    return [stack.enter_context(pa.ipc.new_stream(file, schema)) for file in files]
-
-
 def _path(folder: Path, place: int) -> Path:
     return folder / f"orders-{place:05d}.arrow"
-
-
-def _split(
-    chunks: Iterator[pa.Table], opened: Callable[[pa.Schema], Sequence[_Takes]], on_rows: Callable[[int], None]
-) -> int:
-    """Give each row to its customer's part; returns how many rows there were."""
-    n_rows = 0
-    takers: Sequence[_Takes] = ()
-    for chunk in _joined(chunks):
-        table = _plain(chunk)
-        if not takers:
-            text_codes(table.column(CUSTOMER_ID).slice(0, 0), CUSTOMER_ID)  # refuses a type that cannot be an id
-            takers = opened(table.schema.append(pa.field(_ROW, pa.int64())))
-        _deal(table, n_rows, takers)
-        n_rows += table.num_rows
-        on_rows(table.num_rows)
-    return n_rows
-
-
-def _deal(table: pa.Table, n_before: int, takers: Sequence[_Takes]) -> None:
-    hashed = hashes(table.column(CUSTOMER_ID))
-    nobody = np.flatnonzero(hashed == 0)
-    hashed[nobody] = np.arange(len(nobody))  # rows without a customer, which are rejected wherever they are, are spread
-    part = (hashed % np.uint64(len(takers))).astype(np.int64)
-    ends = np.cumsum(np.bincount(part, minlength=len(takers)))
-    order = stable_order(part.astype(np.int32))
-    ordered = table.take(array(order)).append_column(_ROW, array(order + n_before))
-    for taker, end, begin in zip(takers, ends.tolist(), [0, *ends[:-1].tolist()], strict=True):
-        if end > begin or not table.num_rows:  # an empty table tells the schema
-            taker.write_table(ordered.slice(begin, end - begin))
-
-
-def _joined(chunks: Iterator[pa.Table]) -> Iterator[pa.Table]:
-    """Tables of about half a million rows, and the empty one that tells the schema."""
-    held: list[pa.Table] = []
-    n_held = 0
-    for number, chunk in enumerate(chunks):
-        held.append(chunk)
-        n_held += chunk.num_rows
-        if n_held >= _SPLIT_ROWS or number == 0:
-            yield pa.concat_tables(held)
-            held, n_held = [], 0
-    if held:
-        yield pa.concat_tables(held)
-
-
-def _plain(table: pa.Table) -> pa.Table:
-    """The table without dictionaries, which differ from chunk to chunk."""
-    kinds = {field.name: field.type for field in table.schema}
-    wide = {name: kind.value_type if pa.types.is_dictionary(kind) else kind for name, kind in kinds.items()}
-    return table.cast(pa.schema(list(wide.items()))) if wide != kinds else table.replace_schema_metadata(None)

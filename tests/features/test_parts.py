@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pytest
 
+from features import dealing
 from features.errors import OrdersError
 from features.hashing import hashes
 from features.instants import parse_instant
@@ -122,6 +124,31 @@ def test_memory_decides_how_a_log_is_parted() -> None:
     assert Split.within(4 * 10**9, 2, 100_000_000, folder) == Split(200, folder)
     assert Split.within(10**9, 2, 5_000_000, folder) == Split(10, folder)
     assert Split.within(10**9, 1, 0, folder) == Split(1)
+
+
+@pytest.mark.parametrize("mixed", ["never", "at the end", "by nobody"])
+def test_a_log_that_lies_by_customer_is_cut_where_it_lies(
+    tmp_path: Path, mixed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dealing, "_AT_ONCE", 500)
+    table = messy().filter(pc.not_equal(messy().column("customer_id"), "")).sort_by("customer_id")
+    if mixed == "at the end":
+        table = pa.concat_tables([table, table.slice(0, 3)])
+    elif mixed == "by nobody":
+        ids = np.array(table.column("customer_id"), dtype=object)
+        ids[[700, 900]] = None
+        table = table.set_column(0, "customer_id", pa.array(ids))
+    pq.write_table(table, tmp_path / "orders.parquet", row_group_size=400)
+    parts = parted(tmp_path / "orders.parquet", None)
+    intakes = [parts.intake(place) for place in range(parts.n_parts)]
+    whole = read_orders(str(tmp_path / "orders.parquet"), now=NOW)
+    assert facts(intakes) == facts([whole])
+    assert rejected(intakes) == rejected([whole])
+    assert sum((intake.accounts for intake in intakes), NOTHING_READ) == whole.accounts
+    as_they_come = np.concatenate([intake.log.customer_ids for intake in intakes])
+    assert (as_they_come.tolist() == whole.log.customer_ids.tolist()) == (mixed == "never")
+    sizes = [parts.raw(place).table.num_rows for place in range(parts.n_parts)]
+    assert max(sizes) < 1.5 * min(sizes)
 
 
 def test_rows_without_a_customer_are_spread_over_the_parts(tmp_path: Path) -> None:
