@@ -25,7 +25,8 @@ _NUMBERS: Final = ((0, 4), (5, 7), (8, 10), (11, 13), (14, 16), (17, 19))
 _EARLIEST_YEAR: Final = 1800
 _MONTHS: Final = np.arange("1800-01", "3000-02", dtype="M8[M]").astype("M8[D]").astype(np.int64)
 """First day of each month since 1970-01-01, from the earliest year to the one after the last."""
-_SHAPES: Final = {10: "0000-00-00", 20: "0000-00-00T00:00:00Z"}
+_SHAPES: Final = {10: "0000-00-00\n", 20: "0000-00-00T00:00:00Z\n"}
+"""By the length of a text: its digits and marks, and what parts it from the next one."""
 _OFFSET_STEP_US = 900_000_000  # every zone of the tz database changes on a quarter of an hour
 
 
@@ -72,8 +73,7 @@ def parse_instant(text: str, zone: tzinfo = UTC) -> int:
 
 def instants_of(texts: Sequence[str]) -> IntArray:
     """Instants of many ISO 8601 texts, without an offset read as UTC; NO_INSTANT where unreadable, shape (n,)."""
-    widths = set(map(len, texts))
-    found = _of_one_width(texts, widths.pop()) if len(widths) == 1 and len(texts) >= _MANY else None
+    found = _of_one_shape(texts) if len(texts) >= _MANY else None
     return np.array([_or_none(text) for text in texts], dtype=np.int64) if found is None else found
 
 
@@ -84,13 +84,12 @@ def _or_none(text: str) -> int:
         return NO_INSTANT
 
 
-def _of_one_width(texts: Sequence[str], width: int) -> IntArray | None:
+def _of_one_shape(texts: Sequence[str]) -> IntArray | None:
     """Instants of texts that all look like `2024-05-01` or `2024-05-01T10:00:00Z`; None where one does not."""
-    shape = _SHAPES.get(width)
-    joined = "".join(texts)
-    if shape is None or not joined.isascii():
+    shape, lines = _SHAPES.get(len(texts[0])), "\n".join(texts) + "\n"
+    if shape is None or len(lines) != len(texts) * len(shape) or not lines.isascii():
         return None
-    marks = np.ascontiguousarray(np.frombuffer(joined.encode(), dtype=np.uint8).reshape(-1, width).T)
+    marks = np.ascontiguousarray(np.frombuffer(lines.encode(), dtype=np.uint8).reshape(-1, len(shape)).T)
     wanted = np.frombuffer(shape.encode(), dtype=np.uint8)[:, np.newaxis]
     digits = marks - wanted  # what is below wraps around
     if (digits > np.where(wanted == ord("0"), 9, 0)).any():

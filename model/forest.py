@@ -31,17 +31,19 @@ class _Forks:
 
     Attributes
     ----------
-    above
-        Whether their bit says "greater" instead of "less or equal": where a missing value goes left. Both are false for
-        a missing value.
+    compare
+        What their bit says: "less or equal", or "greater" where a missing value goes left. Both are false for a missing
+        value.
     zeroed
         Whether a missing value counts as 0.
+    thresholds
+        Shape (n_forks, 1).
     rows
         Rows of the bit matrix that are theirs.
     """
 
     column: int
-    above: bool
+    compare: np.ufunc
     zeroed: bool
     thresholds: FloatArray
     rows: slice
@@ -57,6 +59,8 @@ class Forest:
         Row of the bit matrix of each tree's fork, shape (n_trees, width).
     leaves
         Value of the leaf for every answer of a tree's forks, shape (n_trees * 2 ** width,).
+    first_leaf
+        Place of each tree's first one, shape (n_trees, 1).
     """
 
     n_columns: int
@@ -64,6 +68,7 @@ class Forest:
     n_bits: int
     places: IntArray
     leaves: FloatArray
+    first_leaf: IntArray
 
     def scores(self, inputs: FloatArray) -> FloatArray:
         """Sum of the leaves for each row, shape (n,)."""
@@ -81,23 +86,22 @@ class Forest:
             column = columns[forks.column]
             if forks.zeroed:
                 column = np.where(np.isnan(column), 0.0, column)
-            compare = np.greater if forks.above else np.less_equal
-            compare(column, forks.thresholds[:, np.newaxis], out=bits[forks.rows])
+            forks.compare(column, forks.thresholds, out=bits[forks.rows])
         answers, out = bits.view(np.uint8), np.zeros(len(inputs))
         for begin in range(0, len(self.places), _TREES):
-            values = self._leaves_of(np.arange(begin, min(begin + _TREES, len(self.places))), answers)
+            values = self._leaves_of(slice(begin, begin + _TREES), answers)
             values[0] += out
             np.add.reduce(values, axis=0, out=out)
         return out
 
-    def _leaves_of(self, trees: IntArray, answers: ByteArray) -> FloatArray:
+    def _leaves_of(self, trees: slice, answers: ByteArray) -> FloatArray:
         """Values of some trees' leaves, shape (n_trees, n)."""
-        places, width = self.places[trees], self.places.shape[1]
+        places = self.places[trees]
         leaf = answers.take(places[:, 0], axis=0)
-        for fork in range(1, width):
+        for fork in range(1, places.shape[1]):
             leaf += leaf  # one to the left: numpy shifts bytes one by one, and adds many at once
             leaf |= answers.take(places[:, fork], axis=0)
-        return np.asarray(self.leaves.take((trees << width)[:, np.newaxis] + leaf))
+        return np.asarray(self.leaves.take(self.first_leaf[trees] + leaf))
 
 
 def forest_of(text: str) -> Forest | None:
@@ -136,7 +140,8 @@ def forest_of(text: str) -> Forest | None:
         begin += n
     n_columns = int(_fields(head)["max_feature_idx"]) + 1
     forks = tuple(_grouped(columns[asked], above[asked], zeroed[asked], thresholds[asked]))
-    return Forest(n_columns, forks, len(asked), places, leaves.ravel())
+    first_leaf = (np.arange(len(trees)) << width)[:, np.newaxis]
+    return Forest(n_columns, forks, len(asked), places, leaves.ravel(), first_leaf)
 
 
 def _beside_zero(thresholds: FloatArray) -> FloatArray:
@@ -149,7 +154,8 @@ def _grouped(columns: IntArray, above: BoolArray, zeroed: BoolArray, thresholds:
     keys = columns * 4 + zeroed * 2 + above
     edges = np.flatnonzero(np.diff(keys, prepend=-1, append=-1))
     for low, high in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
-        yield _Forks(int(columns[low]), bool(above[low]), bool(zeroed[low]), thresholds[low:high], slice(low, high))
+        compare = np.greater if above[low] else np.less_equal
+        yield _Forks(int(columns[low]), compare, bool(zeroed[low]), thresholds[low:high, np.newaxis], slice(low, high))
 
 
 def _table(tree: Mapping[str, str], above: BoolArray, width: int) -> FloatArray:

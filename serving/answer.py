@@ -118,7 +118,7 @@ def _explain_rows(rows: list[dict[str, Any]], reasons: Reasons, known: BoolArray
 
 def _rows(columns: Mapping[str, Any], n_rows: int) -> list[dict[str, Any]]:
     lists = [_values(column, n_rows, name in WHOLE) for name, column in columns.items()]
-    return [dict(zip(columns, row, strict=True)) for row in zip(*lists, strict=True)]
+    return [dict(zip(columns, row, strict=False)) for row in zip(*lists, strict=True)]
 
 
 def _values(column: Any, n_rows: int, whole: bool) -> list[Any]:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import chain
-from operator import itemgetter
+from operator import countOf, itemgetter
 from typing import Any, Final
 
 from pydantic import TypeAdapter
@@ -49,7 +49,8 @@ class _Field:
 
     def takes(self, column: Sequence[Any]) -> bool:
         """Whether all values are valid."""
-        found = set(map(type, column))
+        alike = bool(column) and countOf(map(type, column), type(column[0])) == len(column)
+        found = {type(column[0])} if alike else set(map(type, column))
         if not self.types >= found:
             return False
         values = [value for value in column if value is not None] if _NULL in found else column

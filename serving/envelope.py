@@ -99,11 +99,9 @@ def opened(body: bytes, envelope: type[E], field: str, kind_of: Callable[[Any], 
 
 def _problems(items: list[Any], kind_of: Callable[[Any], Any]) -> dict[int, dict[str, Any]]:
     """What is wrong with items, by their place; where some are not sound, each takes the form its schema gives it."""
-    by_kind: dict[Any, list[int]] = {}
-    for place, kind in enumerate(map(kind_of, items)):
-        by_kind.setdefault(kind, []).append(place)
-    found = {}
-    for kind, places in by_kind.items():
+    kinds, found = list(map(kind_of, items)), {}
+    for kind in dict.fromkeys(kinds):
+        places = [place for place, one in enumerate(kinds) if one is kind]
         if conform([items[place] for place in places], kind):
             continue
         for place in places:

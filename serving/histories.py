@@ -34,7 +34,7 @@ def keys_of(history: History) -> frozenset[str]:
 
 def unusable(history: History, keys: frozenset[str], currency: str) -> dict[str, Any] | None:
     """Why valid fields do not make a history; None where they do."""
-    if isinstance(history, dict) and len(set(map(len, history.values()))) > 1:
+    if isinstance(history, dict) and len({*map(len, history.values())}) > 1:
         found = [{"at": f"orders.{name}", "rule": f"holds {len(values)} values"} for name, values in history.items()]
         return problem("invalid_item", "The columns of a customer's orders differ in length.", found[:MAX_DETAILS])
     if CURRENCY in keys and (mixed := mixed_currencies(column(history, CURRENCY), currency)):
