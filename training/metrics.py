@@ -29,7 +29,7 @@ class Ranking:
         _, self._group = np.unique(values, return_inverse=True)
         self._weights: FloatArray | None = None
         self._upto, self._middle = values, values
-        self._held: dict[int, FloatArray] = {}
+        self._held: dict[int, tuple[FloatArray, FloatArray]] = {}
 
     def _weigh(self, weights: FloatArray) -> None:
         if self._weights is weights:
@@ -47,13 +47,13 @@ class Ranking:
     def sums(self, values: FloatArray, weights: FloatArray, edges: FloatArray) -> FloatArray:
         """Weighted sum of another column up to shares of the weight, lowest rank first, ties shared out.
 
-        `edges` are in [0, 1], shape (m,), as is what is returned. `values` must be the same array in every call that
-        means the same column.
+        `edges` are in [0, 1], shape (m,), as is what is returned.
         """
         self._weigh(weights)
-        if id(values) not in self._held:
-            self._held[id(values)] = np.append(0.0, np.cumsum(np.bincount(self._group, weights=weights * values)))
-        return np.asarray(np.interp(edges * self._upto[-1], self._upto, self._held[id(values)]), dtype=np.float64)
+        if id(values) not in self._held:  # kept with the column itself, so that no other one takes its id
+            sums = np.append(0.0, np.cumsum(np.bincount(self._group, weights=weights * values)))
+            self._held[id(values)] = values, sums
+        return np.asarray(np.interp(edges * self._upto[-1], self._upto, self._held[id(values)][1]), dtype=np.float64)
 
     def in_parts(self, values: FloatArray, weights: FloatArray, n_parts: int = N_DECILES) -> FloatArray:
         """Mean of another column over equal parts of the weight, lowest rank first, shape (n_parts,); ties shared."""
