@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Final, TypeAlias
 
 import numpy as np
 
-from features.arrays import AnyArray, FloatArray
+from features.arrays import FloatArray
 from training.metrics import METRICS, Scored
 
 REPLICATES: Final = 400
@@ -31,8 +30,7 @@ class Estimate:
 def drawn(s: Scored) -> Draws:
     """Bootstrap customers: each metric on all of them first, then on every draw; NaN where it is undefined."""
     out = {name: np.full(REPLICATES + 1, np.nan) for name in COMPARED}
-    for place, counts in enumerate(_draws(len(s.actual))):
-        weights = counts.astype(np.float64)
+    for place, weights in enumerate(_draws(len(s.actual))):
         for name, values in out.items():
             value = METRICS[name](s, weights)
             values[place] = np.nan if value is None else value
@@ -45,12 +43,12 @@ def intervals(draws: Draws) -> dict[str, Estimate]:
     return {name: estimate for name, estimate in found.items() if estimate is not None}
 
 
-@lru_cache(maxsize=1)
-def _draws(n: int) -> AnyArray:
-    """How often each of n customers was drawn: once for all first, then by chance, shape (REPLICATES + 1, n)."""
+def _draws(n: int) -> Iterator[FloatArray]:
+    """How often each of n customers was drawn: once for all first, then by chance, the same in every call."""
     rng = np.random.default_rng(0)
-    drawn = (np.bincount(rng.integers(0, n, n), minlength=n) for _ in range(REPLICATES))
-    return np.array([np.ones(n), *drawn], dtype=np.int16)
+    yield np.ones(n)
+    for _ in range(REPLICATES):
+        yield np.bincount(rng.integers(0, n, n), minlength=n).astype(np.float64)
 
 
 def paired_differences(ours: Draws, theirs: Draws) -> dict[str, Estimate]:
