@@ -6,7 +6,8 @@ In the order the data flows:
 - `btyd`, `curve`, `trees`, `parts`, `spread`: maximum likelihood, regression, boosting, the models of a horizon and
   their intervals;
 - `level`, `prior`: the total, the newcomers; `fitting`: all of them; `guards`: what must not leak;
-- `ranking` → `metrics`, `bootstrap`, `rivals` (`pareto_nbd`), `checks`, `backtest`, `gate`: out-of-time evaluation, the verdict;
+- `ranking` → `metrics`, `bootstrap`, `rivals` (`pareto_nbd`), `checks`, `backtest`, `gate`: out-of-time evaluation,
+  the verdict;
 - `train`: all of it in one call; `fingerprint`, `plots`, `card`: its evidence;
 - `registry`: the only writer of MLflow; `pyfunc`: the model as MLflow serves it.
 """
