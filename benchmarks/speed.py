@@ -27,15 +27,18 @@ from speed_peers import PYMC_SCRIPT, TABLE_PEERS, pymc_python, tables_python
 from speed_ratios import (
     BY_CUSTOMER,
     BY_TIME,
+    EXAMPLES,
     FEATURES,
     FIT,
     GIANT,
+    HORIZON_DAYS,
     MOMENTS,
     MOMENTS_OF,
     OURS,
     PANDAS,
     PYMC,
     SCORE,
+    TRAIN,
     Found,
     Key,
 )  # fmt: skip
@@ -48,9 +51,8 @@ ORDERS_PER_CUSTOMER = 9.2
 ONCE_ABOVE = PEERS_UP_TO = 20.0  # millions of orders; pandas would need ten times the memory of 10 million
 GIANT_ORDERS = 2_000_000
 SMALL = 0.1
-HORIZON_DAYS = 90
 CONTENDERS = (OURS, PANDAS, *TABLE_PEERS)
-PARTS = (FEATURES, MOMENTS, SCORE, "giant", "stages", FIT, "small")
+PARTS = (FEATURES, MOMENTS, TRAIN, SCORE, "giant", "stages", FIT, "small")
 
 
 @dataclass(frozen=True)
@@ -143,6 +145,9 @@ def tasks(plan: Plan, found: Found, millions: float) -> Iterator[Task]:
     if MOMENTS in plan.parts and peers:
         for n, who in MOMENTS_OF.items():
             yield _moments(plan, Key(MOMENTS, who, BY_TIME, millions), log / BY_TIME, n)
+            yield _examples(plan, Key(EXAMPLES, who, BY_TIME, millions), log / BY_TIME, n)
+    if TRAIN in plan.parts:
+        yield _train(plan, Key(TRAIN, OURS, BY_TIME, millions), log / BY_TIME)
     if SCORE in plan.parts:
         for layout in (BY_TIME, BY_CUSTOMER):
             yield _score(plan, Key(SCORE, OURS, layout, millions), log / layout)
@@ -164,6 +169,18 @@ def _moments(plan: Plan, key: Key, log: Path, n: int) -> Task:
     return key, lambda: _in_scratch(
         plan, lambda out: job("moments", str(n), str(log), str(out), limit_bytes=plan.limit_bytes)
     )
+
+
+def _examples(plan: Plan, key: Key, log: Path, n: int) -> Task:
+    return key, lambda: job("examples", str(n), str(log), limit_bytes=plan.limit_bytes)
+
+
+def _train(plan: Plan, key: Key, log: Path) -> Task:
+    def run(out: Path) -> Run:
+        words = [str(CLV), "train", str(log), "--horizon-days", str(HORIZON_DAYS)]
+        return measured(words, env=environment(out), limit_bytes=plan.limit_bytes, cwd=out)
+
+    return key, lambda: _in_scratch(plan, run)
 
 
 def _score(plan: Plan, key: Key, log: Path) -> Task:

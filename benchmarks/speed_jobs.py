@@ -58,6 +58,13 @@ def moments(n: str, folder: str, out: str, last: str = FEATURES_AS_OF) -> Callab
     return lambda: write_features(Path(folder), Path(out), taken)
 
 
+def examples(n: str, folder: str) -> Callable[[], Found]:
+    """Training examples of n monthly cut-offs, as `clv train` draws them."""
+    from speed_ours import draw_examples
+
+    return lambda: draw_examples(Path(folder), MONTHS[-int(n) :])
+
+
 def compared(mine: str, *others: str) -> Callable[[], Found]:
     """Features in which others differ from ours."""
     from speed_small import disagreements
@@ -109,7 +116,7 @@ def fit(path: str) -> Callable[[], Found]:
 
 JOBS: dict[str, Job] = {
     job.__name__: job
-    for job in (log, features, moments, compared, cdnow, online, bits, stages, summary, fit)
+    for job in (log, features, moments, examples, compared, cdnow, online, bits, stages, summary, fit)
 }  # fmt: skip
 
 

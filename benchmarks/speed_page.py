@@ -12,7 +12,7 @@ from statistics import median
 
 from speed_measure import Run
 from speed_peers import TABLE_PEERS, pymc_python, tables_python, versions
-from speed_ratios import FEATURES, FIT, GIANT, MOMENTS, OURS, PYMC, SCORE, Found, lines
+from speed_ratios import EXAMPLES, FEATURES, FIT, GIANT, HORIZON_DAYS, MOMENTS, OURS, PYMC, SCORE, TRAIN, Found, lines
 
 PACKAGES = ("numpy", "scipy", "lightgbm", "pandas", "pyarrow")
 
@@ -25,7 +25,9 @@ def page(found: Found) -> str:
         ("# Performance", ["Written by `benchmarks/speed.py`; do not edit.", "", *method(found)]),
         ("## What the project asks of itself", asked),
         ("## Features: a folder of Parquet in, Parquet out", table(found, FEATURES)),
-        ("## Training tables: monthly cut-offs of one log", table(found, MOMENTS)),
+        ("## Every customer's features at monthly cut-offs of one log, in Parquet", table(found, MOMENTS)),
+        ("## Training examples of monthly cut-offs of one log, drawn as `clv train` does", table(found, EXAMPLES)),
+        (f"## `clv train FOLDER --horizon-days {HORIZON_DAYS}`", table(found, TRAIN)),
         ("## `clv score FOLDER --out scores.parquet`", table(found, SCORE)),
         ("## Stages of a score", stage_table(found.stages) if found.stages else []),
         ("## Fitting and predicting", fit_table(found)),

@@ -10,9 +10,10 @@ from statistics import median
 from speed_measure import Run
 from speed_peers import TABLE_PEERS
 
-FEATURES, MOMENTS, SCORE, FIT = "features", "moments", "score", "fit"
+FEATURES, MOMENTS, EXAMPLES, TRAIN, SCORE, FIT = "features", "moments", "examples", "train", "score", "fit"
 OURS, PANDAS, PYMC, GIANT = "ours", "pandas", "pymc-marketing, MAP", "ours, one giant customer more"
 MOMENTS_OF = {1: "ours, 1 cut-off", 12: "ours, 12 cut-offs"}
+HORIZON_DAYS = 90
 ASKED_AT = 10.0
 """Millions of orders at which figures are asked for."""
 BY_TIME, BY_CUSTOMER = "by_time", "by_customer"
@@ -104,7 +105,7 @@ def ratio(mine: Sequence[float], other: Sequence[float]) -> list[float]:
 
 def lines(found: Found) -> Iterator[Line]:
     """What the project asks of itself, of what was measured."""
-    every = (_features, _moments, _stages, _scores, _peaks, _giant, _fits, _online)
+    every = (_features, _moments, _stages, _scores, _trainings, _peaks, _giant, _fits, _online)
     yield from (line for part in every for line in part(found) if line.values)
 
 
@@ -132,7 +133,11 @@ def _by_cpu(found: Found, text: str, mine: Key, other: Key, at_most: float | Non
 def _moments(found: Found) -> Iterator[Line]:
     for size in found.sizes(MOMENTS):
         one, twelve = (Key(MOMENTS, MOMENTS_OF[n], BY_TIME, size) for n in (1, 12))
-        text = f"twelve monthly cut-offs / one, {size:g} million orders, CPU"
+        text = f"every customer's features at twelve monthly cut-offs, written / at one, {size:g} million orders, CPU"
+        yield _by_cpu(found, text, twelve, one, 3.0 if size == ASKED_AT else None)
+    for size in found.sizes(EXAMPLES):
+        one, twelve = (Key(EXAMPLES, MOMENTS_OF[n], BY_TIME, size) for n in (1, 12))
+        text = f"training examples of twelve monthly cut-offs / of one, {size:g} million orders, CPU"
         yield _by_cpu(found, text, twelve, one, 3.0 if size == ASKED_AT else None)
 
 
@@ -153,13 +158,19 @@ def _scores(found: Found) -> Iterator[Line]:
             yield Line(f"`clv score` {layout}, CPU: {large:g} / {small:g} million orders", growth, asked)
 
 
+def _trainings(found: Found) -> Iterator[Line]:
+    for small, large in pairwise(found.sizes(TRAIN)):
+        growth = ratio(*(found.figures("cpu_s", Key(TRAIN, OURS, BY_TIME, size)) for size in (large, small)))
+        yield Line(f"`clv train` {BY_TIME}, CPU: {large:g} / {small:g} million orders", growth)
+
+
 def _peaks(found: Found) -> Iterator[Line]:
     wanted = {BY_TIME: 2.5, BY_CUSTOMER: 0.6}
-    for what, name in ((FEATURES, "our features"), (SCORE, "`clv score`")):
+    for what, name in ((FEATURES, "our features"), (SCORE, "`clv score`"), (TRAIN, "`clv train`")):
         for size, (layout, at_most) in product(found.sizes(what), wanted.items()):
             peak = [mb / 1024 for mb in found.figures("peak_mb", Key(what, OURS, layout, size))]
             text = f"{name}, {size:g} million orders {layout}, peak GiB"
-            yield Line(text, peak, at_most if size == 100 else None)
+            yield Line(text, peak, at_most if size == 100 and what != TRAIN else None)
 
 
 def _giant(found: Found) -> Iterator[Line]:

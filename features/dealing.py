@@ -14,7 +14,7 @@ import pyarrow as pa
 from features.arrays import IntArray
 from features.arrow import array
 from features.columns import CUSTOMER_ID
-from features.hashing import HashArray, hashes
+from features.hashing import HashArray, hashes, runs
 from features.ordering import stable_order
 from features.parsing import text_codes
 
@@ -66,15 +66,13 @@ class _Lying:
 
     def take(self, table: pa.Table) -> bool:
         """Add a table; whether each customer's rows lie together in it."""
-        hashed = np.append(self._last, hashes(table.column(CUSTOMER_ID)))  # the row before tells what goes on
-        begins = np.flatnonzero(hashed[1:] != hashed[:-1]) + 1
-        if not len(self._last) and len(hashed):
-            begins = np.append(0, begins)
-        self._ids.append(hashed[begins])
-        self._begins.append(begins - len(self._last) + self._n_rows)
+        begins, ids = runs(table.column(CUSTOMER_ID))
+        goes_on = int(len(ids) > 0 and np.array_equal(ids[:1], self._last))
+        self._ids.append(ids[goes_on:])
+        self._begins.append(begins[goes_on:] + self._n_rows)
         self._tables.append(table)
         self._n_rows += table.num_rows
-        self._last = hashed[-1:]
+        self._last = ids[-1:] if len(ids) else self._last
         return _distinct(self._ids[-1])
 
     @property

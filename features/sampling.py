@@ -73,6 +73,7 @@ def drawn(log: OrderLog, share: float, rng: np.random.Generator) -> IntArray:
 def _usable_rows(raw: RawOrders, rejected: pa.Table, customers: ObjectArray) -> pa.Table:
     """Rows of some customers without those that were rejected, be it beside rows of other customers."""
     codes = text_codes(raw.table.column(CUSTOMER_ID), CUSTOMER_ID)
-    wanted = np.append(np.isin(codes.values, customers), False)[codes.codes]
+    taken = set(customers)  # np.isin would compare each text with each other one
+    wanted = np.array([*(value in taken for value in codes.values), False])[codes.codes]
     numbers = raw.row_numbers(np.arange(raw.table.num_rows))
     return raw.table.take(array(np.flatnonzero(wanted & ~np.isin(numbers, to_numpy(rejected.column("row"))))))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import pyarrow as pa
 
-from features.arrow import floats, texts
+from features.arrays import FloatArray
+from features.arrow import array, floats, texts
 from features.catalogue import CATALOGUE
 from features.history import before
 from features.instants import isoformat
@@ -16,9 +17,8 @@ from features.orders import OrderLog
 from serving.output import Writer
 from serving.tally import BLOCK_ROWS, NOTHING_MADE, Tally
 
-SCHEMA: Final = pa.schema(
-    [("customer_id", pa.string()), ("as_of", pa.string()), *((name, pa.float64()) for name in CATALOGUE.names)]
-)
+FIELDS: Final = tuple(pa.field(entry.name, pa.float64(), nullable=entry.nullable) for entry in CATALOGUE)
+SCHEMA: Final = pa.schema([("customer_id", pa.string()), ("as_of", pa.string()), *FIELDS])
 
 
 def write_features(log: OrderLog, as_of: int, writer: Writer, on_rows: Callable[[int], None]) -> Tally:
@@ -31,10 +31,15 @@ def write_features(log: OrderLog, as_of: int, writer: Writer, on_rows: Callable[
         some = log.customers(low, high)
         matrix = feature_matrix(some, as_of)
         n_known = len(matrix.customers)
-        columns = [floats(column) for column in matrix.values.T]
+        columns = feature_columns(matrix.values, FIELDS)
         ids = texts(some.customer_ids[matrix.customers])
         writer.write(pa.table([ids, pa.repeat(texts([moment])[0], n_known), *columns], schema=SCHEMA))
         after = some.n_rows - before(some, as_of).n_rows
         tally += Tally(high - low, high - low - n_known, n_known, after)
         on_rows(some.n_rows)
     return tally
+
+
+def feature_columns(values: FloatArray, fields: Sequence[pa.Field]) -> list[pa.Array]:
+    """Columns of a feature matrix, NaN as null where the field allows it."""
+    return [floats(column) if field.nullable else array(column) for column, field in zip(values.T, fields, strict=True)]
