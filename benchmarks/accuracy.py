@@ -11,7 +11,6 @@ import argparse
 import json
 import os
 import pickle
-import platform
 import re
 import resource
 import shutil
@@ -19,15 +18,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from accuracy_page import RUNS, Found, Metrics, page
 from ziln import fit_ziln
 
 import training
@@ -37,8 +36,7 @@ from features.history import before
 from features.instants import parse_instant
 from features.orders import OrderLog
 from model.btyd import summarise
-from training.backtest import BASELINES, BGNBD_GAMMA_GAMMA, CLV, Case, run_case
-from training.bootstrap import COMPARED
+from training.backtest import Case, run_case
 from training.cutoffs import training_cutoffs
 from training.examples import Snapshots, training_examples
 from training.fingerprint import git_commit
@@ -50,12 +48,6 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "accuracy.md"
 PEERS = ROOT / "build" / "peers"
 SEEDS = (7, 1, 2, 3, 4)
-RUNS = "## Runs of the test windows"
-SHOWN = (
-    "spearman", "normalized_gini", "auc", "brier", "mae", "level_adjusted_mae", "rmse", "bias", "decile_mape",
-    "top10_capture", "coverage", "coverage_top_decile", "coverage_worst_decile", "interval_width", "interval_score",
-)  # fmt: skip
-Metrics = Mapping[str, float | None]
 
 
 @dataclass(frozen=True)
@@ -123,16 +115,15 @@ def scored_by(log: OrderLog, window: Window, clv: np.ndarray, probability: np.nd
     return evaluate(Scored(labels.spend, labels.purchased, clv, probability, none, none))
 
 
-def ziln(log: OrderLog, window: Window) -> tuple[Metrics, float]:
-    """The zero-inflated log-normal model on the same examples; metrics and seconds."""
-    clock, at = time.perf_counter(), parse_instant(window.as_of)
+def ziln(log: OrderLog, window: Window) -> Metrics:
+    """The zero-inflated log-normal model on the same examples."""
+    at = parse_instant(window.as_of)
     past, known = before(log, at), Snapshots(log)
     cutoffs = training_cutoffs(past, at, window.horizon_days)
     seen = training_examples(known, past, cutoffs, window.horizon_days, CATALOGUE.names, seed=0, modified=False)
     inputs = seen.inputs[:, : len(CATALOGUE)]
     probability, clv = fit_ziln(inputs, seen.spend, known.at(at).matrix.values, 0, seen.customers)
-    seconds = time.perf_counter() - clock
-    return scored_by(log, window, clv, probability), seconds
+    return scored_by(log, window, clv, probability)
 
 
 def peers_python() -> Path:
@@ -205,97 +196,16 @@ def run(kind: str, window: Window, frame: pd.DataFrame) -> Any:
         return pickle.loads(Path(out).read_bytes())
 
 
-def cell(values: Sequence[float | None]) -> str:
-    """Mean ± sd of what is defined."""
-    known = [value for value in values if value is not None]
-    if not known:
-        return "–"
-    return f"{np.mean(known):.3f}" + (f" ± {np.std(known):.3f}" if len(known) > 1 else "")
-
-
-def table(rows: Mapping[str, Sequence[Metrics]]) -> list[str]:
-    """Metrics by model; several entries are seeds."""
-    lines = ["| model | " + " | ".join(SHOWN) + " |", "|---" * (len(SHOWN) + 1) + "|"]
-    for name, found in rows.items():
-        lines.append(f"| {name} | " + " | ".join(cell([metrics.get(key) for metrics in found]) for key in SHOWN) + " |")
-    return [*lines, ""]
-
-
-def differences(case: Case) -> list[str]:
-    """Ours with its bootstrap interval, and less each baseline with the paired one, under the default seed."""
-    columns = {"ours": case.intervals, **{f"less {name}": found for name, found in case.differences.items()}}
-    lines = ["| 95 % intervals | " + " | ".join(columns) + " |", "|---" + "|--:" * len(columns) + "|"]
-    for metric in COMPARED:
-        shown = (
-            f"{e.estimate:+.3f} [{e.lower:+.3f}, {e.upper:+.3f}]" if (e := found.get(metric)) else "–"
-            for found in columns.values()
-        )
-        lines.append(f"| {metric} | " + " | ".join(shown) + " |")
-    return [*lines, ""]
-
-
-def beyond(case: Case) -> str:
-    """Orders, dates and newcomers in one line."""
-    found = case.checks
-    return "; ".join(
-        f"{name}: " + ", ".join(f"{key} {value:,.3f}" for key, value in figures.items() if value is not None)
-        for name, figures in found.items()
-    )
-
-
-def section(window: Window, orders: pd.DataFrame) -> Iterator[str]:
+def measured(window: Window, orders: pd.DataFrame) -> Found:
     """One window of the page."""
     daily = one_a_day(orders)
-    cases: list[Case] = run("ours", window, daily)
-    first, zero = cases[0], 1.0 - cases[0].models[CLV].scored.purchased.mean()
-    rows: dict[str, list[Metrics]] = {CLV: [case.models[CLV].metrics for case in cases]}
-    rows |= {name: [first.models[name].metrics] for name in (*BASELINES, *ON_REQUEST)}
-    rows["ziln"] = [run("ziln", window, daily)[0]]
-    (rows["pymc-marketing, MAP"], by_map), (rows["pymc-marketing, MCMC"], by_mcmc) = (
-        ([found], about) for found, about in (run(how, window, daily) for how in ("map", "mcmc"))
-    )
+    fits = {how: run(how.lower(), window, daily) for how in ("MAP", "MCMC")}
+    others = {"ziln": run("ziln", window, daily)}
+    others |= {f"pymc-marketing, {how}": metrics for how, (metrics, _) in fits.items()}
     whole = sorted((run("whole", window, daily) for _ in range(3)), key=lambda told: told["seconds"])[1]
-    fit = {"MAP": by_map, "MCMC": by_mcmc}
+    cases, net = run("ours", window, daily), run("net", window, orders)[0]
     print(f"{window.title}: done", file=sys.stderr)
-    yield from (f"## {window.title}", "")
-    customers = f"{len(first.customer_ids):,} customers, {zero:.0%} of whom buy nothing"
-    yield f"{customers}; actual total {first.actual_total:,.2f}."
-    yield from ("", *table(rows), *differences(first))
-    yield from (f"Beyond the table: {beyond(first)}.", "")
-    yield (
-        f"Seconds: a whole training with one horizon (features, baselines, models, intervals, evaluation; median of 3) "
-        f"{whole['seconds']:.1f} ({whole['cpu']:.1f} CPU, peak {whole['peak_mb']:.0f} MB); "
-        + "; ".join(
-            f"pymc-marketing {about['versions']['pymc-marketing']} {how} {about['seconds_cold']:.1f} to fit cold, "
-            f"{about['seconds_fit']:.1f} warm, "
-            f"{about['seconds_predict']:.1f} to predict (peak {about['peak_mb']:.0f} MB, {about['chains']} chains)"
-            for how, about in fit.items()
-        )
-        + "."
-    )
-    net: list[Case] = run("net", window, orders)
-    names = (CLV, *BASELINES)
-    yield from ("", "Net values, every order as it is in the log:", "")
-    yield from table({name: [net[0].models[name].metrics] for name in names})
-
-
-def head() -> list[str]:
-    """What the page is."""
-    made = f"numpy {version('numpy')}, lightgbm {version('lightgbm')}, Python {platform.python_version()}"
-    return [
-        "# Accuracy",
-        "",
-        "Written by `benchmarks/accuracy.py`; do not edit. Every model saw only orders before the window, was fitted",
-        "on windows that ended before it began, and predicted once. Main tables: positive amounts, one order per",
-        f"customer and day. `clv` is mean ± sd over {len(SEEDS)} seeds; `bias` is predicted total over actual, less 1;",
-        "intervals are meant to hold 80 %; `coverage_worst_decile` is the lowest of the ten tenths by predicted value.",
-        f"`{BGNBD_GAMMA_GAMMA}` counts all purchase days in its Gamma-Gamma (stronger than the textbook's, which",
-        "leaves the first day out, as pymc-marketing does); its intervals are simulated. Complete Journey is a grocery",
-        "panel that its own package calls simulated. Seconds of a pymc-marketing fit: cold compiles into an empty",
-        "directory, as the first fit on a machine does; warm finds everything compiled. "
-        f"{made}; {os.cpu_count()} cores.",
-        "",
-    ]
+    return Found(window.title, cases, others, net, whole, {how: about for how, (_, about) in fits.items()})
 
 
 def main() -> None:
@@ -315,11 +225,8 @@ def main() -> None:
     runs.append(
         f"- {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, commit `{git_commit()[:12]}`, {len(windows)} windows, seeds {SEEDS}"
     )
-    lines = head()
-    for window in windows:
-        lines += section(window, read(window.log, given.online_retail_ii))
-    note = "Each `make demo` and `clv train` on the bundled log holds out a CDNOW window too; those are not listed."
-    PAGE.write_text("\n".join([*lines, RUNS, "", note, "", *runs]) + "\n")
+    found = [measured(window, read(window.log, given.online_retail_ii)) for window in windows]
+    PAGE.write_text(page(found, SEEDS, runs))
 
 
 if __name__ == "__main__":
