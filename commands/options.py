@@ -96,16 +96,15 @@ class OrderSource:
 
     def open(self) -> tuple[RawSource, ReadOptions]:
         """Open the rows, and say how they are to be read."""
-        from features.sources import RawSource, open_raw
+        from features.sources import open_raw
 
         if self.path != STORE:
             return open_raw(self.path, self.options), self.options
         from commands.settings import order_store
         from serving.store_log import raw_orders
 
-        table = raw_orders(order_store())
         options = replace(self.options, drop_repeated_lines=False)  # as by customer
-        return RawSource(table.num_rows, iter([table]), may_change=True), options
+        return raw_orders(order_store()), options
 
     def identity(self) -> dict[str, Any]:
         """What is read and how, to see whether another run reads the same."""

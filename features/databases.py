@@ -1,60 +1,112 @@
-"""A SQL table or query → Arrow table, read in chunks through SQLAlchemy."""
+"""A SQL table or query → chunks of Arrow tables, set aside in a temporary file where they are many."""
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 import pyarrow as pa
 import sqlalchemy as sa
 
 from features.engines import engine_for, hidden
 from features.errors import OrdersError, UsageError
+from features.mapping import resolve
+from features.options import ReadOptions
+from features.sources import RawSource
 
-_CHUNK_ROWS = 50_000
+_CHUNK_ROWS: Final = 50_000
+_IN_MEMORY: Final = 200_000_000
+"""Bytes; more are set aside on disk, in a file without a name that ends with the process."""
 
 
-def read_database(url: str, table: str | None, query: str | None) -> pa.Table:
-    """Rows of a table or statement, with the column names of the database.
+def open_database(url: str, options: ReadOptions) -> RawSource:
+    """Read the mapped columns of a table or statement.
 
     Raises
     ------
     UsageError
         Neither table nor query was given.
     OrdersError
-        The database cannot be reached, or refuses the statement.
+        The database cannot be reached, or refuses the statement; a required column is missing.
     """
-    if not (table or query):
+    if not (options.table or options.query):
         raise UsageError(f"{hidden(url)!r} is a database: say --table NAME or --query 'select …'.")
-    engine = engine_for(url)
-    statement = sa.text(query) if query else sa.select(sa.text("*")).select_from(_named(table or ""))
+    every = sa.select(sa.text("*")).select_from(_named(options.table or ""))
+    statement = sa.text(options.query) if options.query else every
+    return read_statement(url, statement, lambda names: resolve(names, options.mapping))
+
+
+def read_statement(
+    url: str, statement: sa.Executable, columns_of: Callable[[Sequence[str]], Mapping[str, str]]
+) -> RawSource:
+    """Read what a statement returns: the columns that `columns_of` chooses among its names, by their new name.
+
+    Raises
+    ------
+    OrdersError
+        As `open_database`, and whatever `columns_of` raises.
+    """
+    engine, kept = engine_for(url), _Kept()
     try:
         with engine.connect().execution_options(stream_results=True, yield_per=_CHUNK_ROWS) as connection:
             result = connection.execute(statement)
             names = list(result.keys())
-            chunks = [_chunk(names, rows) for rows in result.partitions(_CHUNK_ROWS)]
-    except sa.exc.SQLAlchemyError as error:
+            places = {name: names.index(column) for name, column in columns_of(names).items()}
+            kept.add(pa.table({name: pa.nulls(0) for name in places}))
+            for rows in result.partitions(_CHUNK_ROWS):
+                columns = list(zip(*rows, strict=True))
+                kept.add(pa.table({name: _array(columns[place]) for name, place in places.items()}))
+    except BaseException as error:
+        kept.close()
+        if not isinstance(error, sa.exc.SQLAlchemyError):
+            raise
         cause = str(getattr(error, "orig", None) or error).splitlines()[0]
         raise OrdersError(f"{hidden(url)!r} cannot be read: {cause[:200]}.") from error
     finally:
         engine.dispose()
-    if not chunks:
-        return pa.table({name: pa.array([], pa.string()) for name in names})
-    try:
-        return pa.concat_tables(chunks, promote_options="permissive")
-    except pa.ArrowException:  # a column whose type changes on the way
-        texts = [pa.table({name: chunk.column(name).cast(pa.string()) for name in names}) for chunk in chunks]
-        return pa.concat_tables(texts)
+    return RawSource(kept.n_rows, kept.tables(), may_change=True)
+
+
+class _Kept:
+    """Tables of the same columns, the types of which may change on the way."""
+
+    def __init__(self) -> None:
+        self._file: Any = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115  closed with the last table
+        self._schemas: list[pa.Schema] = []
+        self.n_rows = 0
+
+    def add(self, table: pa.Table) -> None:
+        with pa.ipc.new_stream(self._file, table.schema) as stream:
+            stream.write_table(table)
+        self._schemas.append(table.schema)
+        self.n_rows += table.num_rows
+
+    def close(self) -> None:
+        self._file.close()
+
+    def tables(self) -> Iterator[pa.Table]:
+        """All of them, of one schema: the types that hold every value, or texts where there are none."""
+        schema = self._common()
+        with self._file as file:
+            file.seek(0)
+            for _ in self._schemas:
+                yield pa.ipc.open_stream(file).read_all().cast(schema)
+
+    def _common(self) -> pa.Schema:
+        different = list(dict.fromkeys(self._schemas))
+        try:
+            schema = pa.unify_schemas(different, promote_options="permissive")
+        except pa.ArrowException:
+            schema = pa.schema([(name, pa.string()) for name in different[0].names])
+        empty = {field.name: pa.string() if pa.types.is_null(field.type) else field.type for field in schema}
+        return pa.schema(list(empty.items()))
 
 
 def _named(table: str) -> sa.TableClause:
     schema, _, name = table.rpartition(".")
     return sa.table(name, schema=schema or None)
-
-
-def _chunk(names: list[str], rows: Any) -> pa.Table:
-    columns = list(zip(*rows, strict=True))
-    return pa.table({name: _array(values) for name, values in zip(names, columns, strict=True)})
 
 
 def _array(values: Any) -> pa.Array:

@@ -71,11 +71,9 @@ def open_raw(source: str, options: ReadOptions) -> RawSource:
         A database URL without table or query.
     """
     if is_database(source):
-        from features.databases import read_database
+        from features.databases import open_database
 
-        table = read_database(source, options.table, options.query)
-        renamed = _renamed(table, resolve(table.column_names, options.mapping))
-        return RawSource(table.num_rows, iter([renamed]), may_change=True)
+        return open_database(source, options)
     if options.table or options.query:
         raise UsageError(f"--table and --query go with a database URL, not with {source!r}.")
     filesystem, paths = _files(source)

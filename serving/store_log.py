@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import pyarrow as pa
 import sqlalchemy as sa
 
 from features.columns import ORDER_ID, ORDERED_AT, REQUIRED
-from features.databases import read_database
+from features.databases import read_statement
+from features.sources import RawSource
 from serving.order_store import ORDERS, OrderStore
 from serving.score_store import ScoreRun
 
 _INSERTED_AT_ONCE: Final = 2_000
 
 
-def raw_orders(store: OrderStore) -> pa.Table:
+def raw_orders(store: OrderStore) -> RawSource:
     """All stored orders under contract names, with the columns that the store knows.
 
     Raises
@@ -27,8 +28,12 @@ def raw_orders(store: OrderStore) -> pa.Table:
         The store does not answer.
     """
     names = (*REQUIRED, ORDER_ID, *store.columns())
-    statement = sa.select(*(ORDERS.c[name] for name in names))
-    table = read_database(store.url, None, str(statement))
+    statement = sa.text(str(sa.select(*(ORDERS.c[name] for name in names))))
+    source = read_statement(store.url, statement, lambda found: {name: name for name in found})
+    return replace(source, chunks=map(_with_instants, source.chunks))
+
+
+def _with_instants(table: pa.Table) -> pa.Table:
     place = table.schema.get_field_index(ORDERED_AT)
     instants = table.column(place).cast(pa.int64()).cast(pa.timestamp("us", tz="UTC"))
     return table.set_column(place, ORDERED_AT, instants)

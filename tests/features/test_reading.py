@@ -322,8 +322,12 @@ def test_thousands_marks_group_by_three(csv_of: Write) -> None:
     assert rules(intake) == {"unreadable_amount": 1}
 
 
-def test_a_database_column_may_change_its_type(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("in_memory", [1, 10**6])
+def test_a_database_column_may_change_its_type(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_memory: int
+) -> None:
     monkeypatch.setattr("features.databases._CHUNK_ROWS", 2)
+    monkeypatch.setattr("features.databases._IN_MEMORY", in_memory)  # bytes: beyond them rows wait on disk
     with sqlite3.connect(tmp_path / "shop.db") as shop:
         shop.execute("create table orders (customer_id, ordered_at text, amount real)")
         rows = [(1, "2024-01-01", 1.0), (2, "2024-01-01", 1.0), ("x3", "2024-01-01", 1.0)]

@@ -18,7 +18,7 @@ from features.errors import HorizonError, OutputError
 from features.instants import isoformat, parse_instant
 from features.options import ReadOptions
 from features.orders import OrderLog
-from features.validation import RawOrders, validate
+from features.validation import validate
 from model.bundle import Bundle, load_bundle
 from serving.batch import score_base
 from serving.envelope import RequestError
@@ -50,7 +50,7 @@ def fill(store: OrderStore, orders: list[dict[str, Any]]) -> None:
 
 
 def log_of(store: OrderStore) -> OrderLog:
-    return validate(RawOrders(raw_orders(store), {}), ReadOptions(), NOW).log
+    return validate(raw_orders(store).read(), ReadOptions(), NOW).log
 
 
 def score_into(store: OrderStore, bundle: Bundle, **question: Any) -> None:

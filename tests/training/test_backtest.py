@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,7 @@ from features.matrix import feature_matrix
 from features.orders import OrderLog
 from model.standing import rfm_scores
 from training.backtest import Case, run_case
+from training.bootstrap import Estimate
 from training.examples import Snapshots
 from training.gate import gate
 from training.rivals import ON_REQUEST, fit_rfm_score
@@ -52,6 +55,16 @@ def test_no_signal_is_said_and_refused() -> None:
     assert not verdict.holds
     assert verdict.text.startswith("no usable signal: Spearman")
     assert case.document()["usable_signal"] is False
+
+
+@pytest.mark.parametrize(("upper", "holds"), [(0.01, True), (-0.0004, True), (-0.0021, False)])
+def test_a_difference_too_small_to_matter_refuses_nothing(upper: float, holds: bool) -> None:
+    case = case_of("bg_nbd")
+    less = {"normalized_gini": Estimate(-0.005, -0.006, upper)}
+    judged = replace(case, differences={**case.differences, "bgnbd_gamma_gamma": less})
+    verdict = gate(judged)[2]
+    assert verdict.holds is holds
+    assert verdict.text.endswith("the interval must reach -0.002")
 
 
 def test_a_contract_is_known_by_its_rhythm() -> None:
