@@ -35,6 +35,7 @@ imports:
 
 docs: setup
 	$(BIN)/python -m features.docs > docs/features.md
+	$(BIN)/python -m serving.docs > docs/answer.md
 
 lock:
 	for use in serve train; do uv pip compile pyproject.toml --extra $$use --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" --quiet -o requirements/$$use.lock; done

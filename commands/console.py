@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
@@ -33,16 +33,29 @@ FEW_CUSTOMERS: Final = 300
 STDERR: Final = Console(stderr=True, highlight=False)
 STDOUT: Final = Console(highlight=False)
 
-_COLUMNS: Final = {
-    "spearman": ("Spearman", "{:.3f}"),
-    "normalized_gini": ("Gini", "{:.3f}"),
-    "auc": ("AUC", "{:.3f}"),
-    "mae": ("MAE", "{:.2f}"),
-    "rmse": ("RMSE", "{:.2f}"),
-    "bias": ("bias", "{:+.0%}"),
-    "top10_capture": ("top10", "{:.1%}"),
-    "coverage": ("covered", "{:.0%}"),
+
+def money(value: float) -> str:
+    """An amount, short enough for a column: cents below a thousand only."""
+    return f"{value:,.2f}" if abs(value) < 1000 else f"{value:,.0f}"
+
+
+_COLUMNS: Final[Mapping[str, tuple[str, Callable[[float], str]]]] = {
+    "spearman": ("Spearman", "{:.3f}".format),
+    "normalized_gini": ("Gini", "{:.3f}".format),
+    "auc": ("AUC", "{:.3f}".format),
+    "mae": ("MAE", money),
+    "rmse": ("RMSE", money),
+    "bias": ("bias", "{:+.0%}".format),
+    "top10_capture": ("top10", "{:.1%}".format),
+    "coverage": ("covered", "{:.0%}".format),
 }
+_LEGEND: Final = (
+    "clv is this model; carry_forward: everybody goes on as so far; bgnbd_gamma_gamma: the textbook's formulas; "
+    "rfm_score: what customers of the same recency, frequency and value brought before. Spearman, Gini, AUC: how well "
+    "customers are put in order, 1 is perfect. MAE, RMSE: error a customer, in money. bias: predicted total against the "
+    "actual one. top10: share of the value that the best tenth by prediction brought. covered: how many lay within "
+    "their 80% interval."
+)
 _RANKING: Final = ("spearman", "normalized_gini", "auc")
 
 
@@ -122,6 +135,7 @@ def print_cases(cases: Sequence[Case]) -> None:
         STDOUT.print(f"clv, 95 % interval: {_told(case.intervals, (*_RANKING, 'bias'))}", soft_wrap=True)
         for name, found in case.differences.items():
             STDOUT.print(f"clv less {name}, 95 % paired interval: {_told(found, _RANKING)}", soft_wrap=True)
+    STDOUT.print(f"\n{_LEGEND}\n", style="dim")
 
 
 def _told(found: Mapping[str, Estimate], names: Sequence[str]) -> str:
@@ -131,4 +145,4 @@ def _told(found: Mapping[str, Estimate], names: Sequence[str]) -> str:
 
 def _shown(values: Mapping[str, float | None], column: str) -> str:
     value = values[column]
-    return "–" if value is None else _COLUMNS[column][1].format(value)
+    return "–" if value is None else _COLUMNS[column][1](value)

@@ -116,9 +116,11 @@ class OrderSource:
     def write_rejected(self, tables: Iterator[Table]) -> None:
         """Write the rows that could not be used where that was asked for."""
         if self.rejected is not None:
+            from commands.console import say
             from commands.output import write_csv
 
             write_csv(tables, self.rejected)
+            say(f"Rejected rows are in {self.rejected}; row 1 is the first below the header.")
 
 
 def reads_orders(command: C) -> C:

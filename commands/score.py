@@ -101,6 +101,6 @@ def _tell(made: Tally, bundle: Bundle, moment: int, interval_level: float) -> No
             f"({interval_level:.0%} interval {total.lower:,.2f} to {total.upper:,.2f})"
         )
     if made.n_prior:
-        say(f"{made.n_prior:,} customers without an order before then got the prior.")
+        say(f"{made.n_prior:,} customers without an order before then got the prior; no total counts them.")
     if made.n_after_as_of:
         say(f"{made.n_after_as_of:,} rows lie at or after as_of and were not looked at.")

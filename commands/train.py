@@ -28,12 +28,15 @@ def train(
     """Fit, evaluate on held-out windows, log to MLflow and register as challenger."""
     from commands.console import fitting, print_cases, print_json, say
     from commands.settings import home
+    from features.columns import UNKNOWN_CURRENCY
     from training.registry import Registry
     from training.train import train as fit_and_evaluate
 
     as_json, place = wants_json(format_), home()
     registry = Registry(place.registry_uri, place.artifacts)
     intake = read_to_train(orders, memory)
+    if intake.log.currency == UNKNOWN_CURRENCY:
+        say(f"No currency was named: amounts will be called {UNKNOWN_CURRENCY}. Say --currency EUR, or as it is.")
     registry.ensure_reachable()
     moment = instant(as_of, intake.log.complete_until)
     with fitting("training") as progress:
@@ -58,5 +61,8 @@ def train(
         return
     print_cases(trained.cases)
     for verdict in trained.verdicts:
-        say(f"gate {'holds' if verdict.holds else 'FAILS'}: {verdict.text}")
-    say(f"Registered as {name} version {number}, alias challenger. Next: clv promote")
+        say(f"gate, {trained.primary.horizon_days} days, {'holds' if verdict.holds else 'FAILS'}: {verdict.text}")
+    following = "Next: clv promote"
+    if not all(verdict.holds for verdict in trained.verdicts):
+        following = "The gate will refuse it: bring more history, choose another horizon, or keep the champion."
+    say(f"Registered as {name} version {number}, alias challenger. {following}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
@@ -65,6 +66,8 @@ class ReadOptions:
             raise UsageError(f"--decimal and --thousands are both {self.decimal!r}: they must differ.")
         if len(self.decimal) != 1:
             raise UsageError(f"--decimal must be one character, got {self.decimal!r}.")
+        if self.currency is not None and not re.fullmatch("[A-Z]{3}", self.currency):
+            raise UsageError(f"--currency {self.currency!r} is no ISO 4217 code: three capitals, such as EUR.")
 
     @property
     def zone(self) -> tzinfo:

@@ -119,7 +119,8 @@ class Accounts:
         if self.placeholder_dates:
             text += f"; {self.placeholder_dates:,} rows are dated before 1960 (placeholder dates?)"
         if self.n_rejected * 10 > self.n_read:
-            text += ". More than a tenth of the rows was rejected: look at them with --rejected PATH"
+            worst = Rule[most_first[0][0].upper()]
+            text += f". Most rejected rows: {EXPLANATIONS[worst]}. See them with --rejected PATH"
         return text + "."
 
 

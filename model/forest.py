@@ -125,7 +125,8 @@ def forest_of(text: str) -> Forest | None:
     above = left & ~zeroed
     order = np.lexsort([thresholds, above, zeroed, columns])
     new = np.ones(len(order), dtype=np.bool_)  # forks of several trees that ask the same are asked once
-    new[1:] = np.any([np.diff(kind[order]) != 0 for kind in (thresholds, above, zeroed, columns)], axis=0)
+    ordered = [kind[order] for kind in (thresholds, above, zeroed, columns)]
+    new[1:] = np.any([kind[1:] != kind[:-1] for kind in ordered], axis=0)
     place = np.empty(len(order), dtype=np.int64)
     place[order] = np.cumsum(new) - 1
     asked = order[new]

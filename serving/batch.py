@@ -50,10 +50,10 @@ def score_base(
 
 
 def _sums(bundle: Bundle, answers: Answers) -> Iterator[tuple[int, tuple[float, float]]]:
-    """By horizon, the sum of the values and that of their own variances."""
-    taken, net = answers.predictions, answers.net
+    """By horizon, of customers with an order before `as_of`: the sum of the values and that of their own variances."""
+    taken, net, known = answers.predictions, answers.net, answers.known
     by = factors(taken, net)
     for place, days in enumerate(net.horizons):
-        probability, clv = net.purchase_probability[:, place], net.clv[:, place]
-        own = bundle.model.part(days).spread.variance(probability, clv) * by[:, place] ** 2
-        yield days, (float(taken.clv[:, place].sum()), float(own.sum()))
+        probability, clv = net.purchase_probability[known, place], net.clv[known, place]
+        own = bundle.model.part(days).spread.variance(probability, clv) * by[known, place] ** 2
+        yield days, (float(taken.clv[known, place].sum()), float(own.sum()))

@@ -12,11 +12,13 @@ PAGE = b"""<!doctype html>
 </style>
 <h1>Predictive CLV</h1>
 <p>What each customer will be worth, from their orders.</p>
-<pre>curl -s localhost:3000/v1/predict \\
+<pre>CLV=http://localhost:3000   # the address of this page
+curl -s $CLV/v1/predict \\
   -H 'content-type: application/json' -d '
 {"customers": [{"customer_id": "anna", "orders": [
   {"ordered_at": "2024-01-05", "amount": 30.0},
   {"ordered_at": "2024-02-11", "amount": 42.5}]}]}'</pre>
+<p>Where keys are set, calls and two of these links want <code>authorization: Bearer KEY</code>.</p>
 <ul>
  <li><a href="/docs.json">OpenAPI document</a></li>
  <li><a href="/v1/model">The loaded model</a></li>

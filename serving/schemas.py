@@ -36,20 +36,35 @@ class Reason(Given):
 class HorizonPrediction(Given):
     """Expectations for one horizon, from `prediction_start` up to `prediction_end`."""
 
-    horizon_days: int
-    prediction_start: str
-    prediction_end: str
-    purchase_probability: Annotated[float, Field(ge=0, le=1)]
-    churn_probability: Annotated[float, Field(ge=0, le=1)]
-    predicted_number_of_orders: Annotated[float, Field(ge=0)]
-    predicted_average_order_value: Annotated[float, Field(ge=0)] | None
-    predicted_clv: Annotated[float, Field(ge=0)]
-    predicted_clv_lower: Annotated[float, Field(ge=0)] | None
-    predicted_clv_upper: Annotated[float, Field(ge=0)] | None
-    interval_level: Annotated[float, Field(gt=0, lt=1)]
-    margin: Annotated[float, Field(gt=0, le=1)]
-    discount_rate: Annotated[float, Field(ge=0)]
-    total_clv: Annotated[float, Field(description="margin × historic_clv + predicted_clv")]
+    horizon_days: Annotated[int, Field(description="Days ahead that the numbers speak for.")]
+    prediction_start: Annotated[str, Field(description="First instant of the horizon: `as_of`.")]
+    prediction_end: Annotated[str, Field(description="First instant after the horizon.")]
+    purchase_probability: Annotated[
+        float, Field(ge=0, le=1, description="Chance of at least one order within the horizon.")
+    ]
+    churn_probability: Annotated[
+        float, Field(ge=0, le=1, description="Chance of no order within the horizon: 1 - purchase_probability.")
+    ]
+    predicted_number_of_orders: Annotated[float, Field(ge=0, description="Orders to expect within the horizon.")]
+    predicted_average_order_value: Annotated[
+        float | None,
+        Field(ge=0, description="predicted_clv / predicted_number_of_orders, money; null where no order is expected."),
+    ]
+    predicted_clv: Annotated[
+        float, Field(ge=0, description="Net value to expect within the horizon, on the terms asked for, money.")
+    ]
+    predicted_clv_lower: Annotated[
+        float | None, Field(ge=0, description="Lower end of the prediction interval; null without an order.")
+    ]
+    predicted_clv_upper: Annotated[
+        float | None, Field(ge=0, description="Upper end of the prediction interval; null without an order.")
+    ]
+    interval_level: Annotated[float, Field(gt=0, lt=1, description="Chance with which the interval holds the value.")]
+    margin: Annotated[float, Field(gt=0, le=1, description="Share of value that the shop keeps, as asked for.")]
+    discount_rate: Annotated[
+        float, Field(ge=0, description="Yearly rate at which money to come loses worth, as asked for.")
+    ]
+    total_clv: Annotated[float, Field(description="margin × historic_clv + predicted_clv, money.")]
     reasons: Annotated[
         list[Reason] | None, Field(description="Only with `explain`, for customers with an order; else absent.")
     ] = None
@@ -58,35 +73,75 @@ class HorizonPrediction(Given):
 class CustomerScores(Given):
     """What is known and expected of one customer. A null always has a code in `null_reasons`."""
 
-    customer_id: str
-    currency: str
-    as_of: str
-    basis: Annotated[str, Field(description="`model`, or `prior` for a customer without an order.")]
-    historic_clv: float
-    historic_number_of_orders: int
-    average_order_value: float | None
-    average_days_between_orders: float | None
-    days_since_last_order: int | None
-    p_alive: Annotated[float, Field(ge=0, le=1)] | None
-    expected_date_of_next_order_window_start: str | None
-    expected_date_of_next_order: Annotated[
-        str | None, Field(description="Median, given that the customer orders within the longest horizon.")
+    customer_id: Annotated[str, Field(description="As it is written in the orders.")]
+    currency: Annotated[str, Field(description="Of every amount, ISO 4217; XXX where training did not name one.")]
+    as_of: Annotated[str, Field(description="The moment the numbers speak for; only orders before it count.")]
+    basis: Annotated[
+        str,
+        Field(
+            description="`model`; or `prior` for a customer without an order: what a new customer brings on average, "
+            "percentile and tier included."
+        ),
     ]
-    expected_date_of_next_order_window_end: str | None
+    historic_clv: Annotated[float, Field(description="Net value of all orders so far, refunds taken off, money.")]
+    historic_number_of_orders: Annotated[int, Field(description="Orders so far; refunds are none.")]
+    average_order_value: Annotated[float | None, Field(description="Net value so far per order, money.")]
+    average_days_between_orders: Annotated[float | None, Field(description="Mean gap between orders, days.")]
+    days_since_last_order: Annotated[int | None, Field(description="Whole days since the last order.")]
+    p_alive: Annotated[
+        float | None,
+        Field(
+            ge=0,
+            le=1,
+            description="Chance that the customer is still one at all, by the buy-till-you-die model; not the chance "
+            "of an order within a horizon.",
+        ),
+    ]
+    expected_date_of_next_order_window_start: Annotated[
+        str | None, Field(description="Date before which the next order comes one time in ten.")
+    ]
+    expected_date_of_next_order: Annotated[
+        str | None,
+        Field(
+            description="Median, given that the customer orders within the longest horizon: look at "
+            "purchase_probability, too, before a mail is sent by it. Never before `as_of`."
+        ),
+    ]
+    expected_date_of_next_order_window_end: Annotated[
+        str | None, Field(description="Date after which the next order comes one time in ten.")
+    ]
     percentile: Annotated[
         float,
         Field(
             ge=0, le=100, description="Share of the training's base with a lower CLV in the primary horizon, percent."
         ),
     ]
-    value_tier: Tier
-    lifecycle_status: Lifecycle
-    rfm_score: Annotated[str | None, Field(pattern="^[1-5]{3}$")]
-    predictions: list[HorizonPrediction]
-    segments: Annotated[list[str], Field(description="Every named rule that holds (serving/segments.py).")]
-    null_reasons: dict[str, str]
-    flags: list[str]
-    model: ModelIdentity
+    value_tier: Annotated[
+        Tier, Field(description="`bottom` 20 %, `middle` 60 % or `top` 20 % of the training's base, by percentile.")
+    ]
+    lifecycle_status: Annotated[
+        Lifecycle,
+        Field(
+            description="`prospect`: no order; `new`: one; `active`: silent for less than twice the own usual gap; "
+            "`loyal`: active, three orders or more, as often as usual in the shop; `at_risk`, `lapsed`: silent for two, "
+            "four own gaps; `reactivated`: the last order ended a silence of four gaps."
+        ),
+    ]
+    rfm_score: Annotated[
+        str | None,
+        Field(pattern="^[1-5]{3}$", description="Recency, frequency, monetary value, 1 to 5 each; 555 is best."),
+    ]
+    predictions: Annotated[list[HorizonPrediction], Field(description="One for each horizon asked for.")]
+    segments: Annotated[list[str], Field(description="Every named rule that holds.")]
+    null_reasons: Annotated[dict[str, str], Field(description="Why a field is null, a code by field.")]
+    flags: Annotated[
+        list[str],
+        Field(
+            description="What to know first: `single_order`; `long_gap`: silent for longer than ever; "
+            "`amount_outlier`: one order of ten times the median."
+        ),
+    ]
+    model: Annotated[ModelIdentity, Field(description="Which model answered.")]
 
 
 class CustomerPrediction(CustomerScores):

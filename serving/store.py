@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import shutil
 from collections.abc import Iterator
@@ -89,6 +90,7 @@ class ModelStore:
 @contextmanager
 def _reading(uri: str, version: str, name: str) -> Iterator[None]:
     """Say in one sentence what the registry did not give."""
+    logging.getLogger("mlflow").setLevel(logging.WARNING)  # not how it makes its tables
     try:
         yield
     except (MlflowException, OSError) as error:

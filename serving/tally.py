@@ -14,7 +14,7 @@ BLOCK_ROWS: Final = 100_000
 
 @dataclass(frozen=True)
 class Total:
-    """Predicted value of the whole base within a horizon, and the interval that holds its sum, money."""
+    """Predicted value of a base within a horizon, and the interval that holds its sum, money."""
 
     horizon_days: int
     clv: float
@@ -31,7 +31,8 @@ class Tally:
     n_prior
         Customers without an order before `as_of`.
     sums
-        By horizon in days: the sum of predicted values, and the sum of their own variances.
+        By horizon in days, of customers with an order before `as_of`: the sum of predicted values, and the sum of their
+        own variances.
     """
 
     n_customers: int = 0
@@ -53,7 +54,7 @@ class Tally:
         )
 
     def totals(self, bundle: Bundle, level: float) -> tuple[Total, ...]:
-        """Predicted value of all of them within each horizon, with its interval."""
+        """Predicted value within each horizon of customers with an order before `as_of`, with its interval."""
         bounds = {days: bundle.model.part(days).spread.bounds_of_sum(*both, level) for days, both in self.sums.items()}
         return tuple(Total(days, clv, *bounds[days]) for days, (clv, _) in self.sums.items())
 

@@ -6,12 +6,13 @@ before it (MLflow keeps no history of aliases).
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -96,7 +97,8 @@ class Registry:
                 except KeyboardInterrupt:
                     mlflow.end_run(RunStatus.to_string(RunStatus.KILLED))
                     raise
-            version = str(mlflow.register_model(uri, name, tags=_version_tags(trained)).version)
+            with redirect_stderr(io.StringIO()):  # it announces what the command says in its own words
+                version = str(mlflow.register_model(uri, name, tags=_version_tags(trained)).version)
             client.set_registered_model_alias(name, CHALLENGER, version)
             return version
 
@@ -114,6 +116,9 @@ class Registry:
             chosen = version or aliases.get(CHALLENGER)
             if chosen is None:
                 raise RegistryError(f"{name!r} has no challenger. Train one: clv train ORDERS --name {name}.")
+            known = {str(found.version): found for found in client.search_model_versions(f"name = '{name}'")}
+            if chosen not in known:
+                raise RegistryError(f"{name!r} has no version {chosen}; it has {', '.join(sorted(known, key=int))}.")
             candidate = client.get_model_version(name, chosen)
             verdicts = json.loads(candidate.tags.get(GATE_TAG, "[]"))
             failed = [verdict["text"] for verdict in verdicts if not verdict["holds"]]
