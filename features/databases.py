@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final
@@ -58,10 +59,7 @@ def read_statement(
             for rows in result.partitions(_CHUNK_ROWS):
                 columns = list(zip(*rows, strict=True))
                 kept.add(pa.table({name: _array(columns[place]) for name, place in places.items()}))
-    except BaseException as error:
-        kept.close()
-        if not isinstance(error, sa.exc.SQLAlchemyError):
-            raise
+    except sa.exc.SQLAlchemyError as error:
         cause = str(getattr(error, "orig", None) or error).splitlines()[0]
         raise OrdersError(f"{hidden(url)!r} cannot be read: {cause[:200]}.") from error
     finally:
@@ -73,7 +71,8 @@ class _Kept:
     """Tables of the same columns, the types of which may change on the way."""
 
     def __init__(self) -> None:
-        self._file: Any = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115  closed with the last table
+        self._file: Any = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115
+        weakref.finalize(self, self._file.close)  # also where nobody asks for the tables
         self._schemas: list[pa.Schema] = []
         self.n_rows = 0
 
@@ -82,9 +81,6 @@ class _Kept:
             stream.write_table(table)
         self._schemas.append(table.schema)
         self.n_rows += table.num_rows
-
-    def close(self) -> None:
-        self._file.close()
 
     def tables(self) -> Iterator[pa.Table]:
         """All of them, of one schema: the types that hold every value, or texts where there are none."""

@@ -129,7 +129,7 @@ def test_rejected_rows_are_written_where_asked(home: Path, tmp_path: Path, capsy
     assert rejected[["row", "rule"]].to_numpy().tolist() == [[2, "no_customer"], [3, "unreadable_date"]]
     told = " ".join(capsys.readouterr().err.split())
     assert "2 rejected" in told
-    assert "More than a tenth of the rows was rejected: look at them with --rejected PATH." in told
+    assert "Most rejected rows: customer_id is empty. See them with --rejected PATH." in told
 
 
 def test_rejected_rows_are_written_when_none_was_usable(home: Path, tmp_path: Path) -> None:

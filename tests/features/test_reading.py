@@ -323,9 +323,7 @@ def test_thousands_marks_group_by_three(csv_of: Write) -> None:
 
 
 @pytest.mark.parametrize("in_memory", [1, 10**6])
-def test_a_database_column_may_change_its_type(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_memory: int
-) -> None:
+def test_a_database_column_may_change_its_type(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_memory: int) -> None:
     monkeypatch.setattr("features.databases._CHUNK_ROWS", 2)
     monkeypatch.setattr("features.databases._IN_MEMORY", in_memory)  # bytes: beyond them rows wait on disk
     with sqlite3.connect(tmp_path / "shop.db") as shop:
