@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 
 import orjson
 from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
 
 from features.errors import ClvError
 from serving.conforming import conform
@@ -132,4 +133,10 @@ def invalid_item(found: Sequence[dict[str, str]]) -> dict[str, Any]:
 def details(error: ValidationError) -> list[dict[str, str]]:
     """At most five places with the rule each broke; never the rejected values."""
     found = error.errors(include_url=False, include_input=False, include_context=False)
-    return [{"at": ".".join(map(str, e["loc"]))[:200], "rule": e["msg"][:200]} for e in found[:MAX_DETAILS]]
+    return [{"at": ".".join(map(str, e["loc"]))[:200], "rule": _said(e)} for e in found[:MAX_DETAILS]]
+
+
+def _said(error: ErrorDetails) -> str:
+    if error["type"] == "extra_forbidden":
+        return "There is no such field: /docs.json lists all."
+    return error["msg"].removeprefix("Value error, ")[:500]
