@@ -52,8 +52,8 @@ _COLUMNS: Final[Mapping[str, tuple[str, Callable[[float], str]]]] = {
 _LEGEND: Final = (
     "clv is this model; carry_forward: everybody goes on as so far; bgnbd_gamma_gamma: the textbook's formulas; "
     "rfm_score: what customers of the same recency, frequency and value brought before. Spearman, Gini, AUC: how well "
-    "customers are put in order, 1 is perfect. MAE, RMSE: error a customer, in money. bias: predicted total against the "
-    "actual one. top10: share of the value that the best tenth by prediction brought. covered: how many lay within "
+    "customers are put in order, 1 is perfect. MAE, RMSE: error a customer, in money. bias: predicted total against "
+    "the actual one. top10: share of the value that the best tenth by prediction brought. covered: how many lay within "
     "their 80% interval."
 )
 _RANKING: Final = ("spearman", "normalized_gini", "auc")

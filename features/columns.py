@@ -87,14 +87,14 @@ class Rule(IntEnum):
 EXPLANATIONS: Final[dict[Rule, str]] = {
     Rule.MALFORMED_ROW: "the row has more or fewer fields than the header",
     Rule.NO_CUSTOMER: "customer_id is empty",
-    Rule.UNREADABLE_DATE: "ordered_at is empty, not between 1800 and 2999, or not of the form that --dates says (iso, dmy or mdy)",
-    Rule.UNREADABLE_AMOUNT: "amount is empty or no number; write --decimal , --thousands . --currency-symbol € as the log has them",
+    Rule.UNREADABLE_DATE: "ordered_at is empty, not between 1800 and 2999, or not as --dates says (iso, dmy, mdy)",
+    Rule.UNREADABLE_AMOUNT: "amount is empty or no number as --decimal, --thousands and --currency-symbol say",
     Rule.AMOUNT_NOT_FINITE: "amount is infinite or not a number",
     Rule.AMOUNT_TOO_LARGE: "amount, discount, quantity or cost is beyond 1e12",
     Rule.UNREADABLE_NUMBER: "discount_amount, quantity or cost is not a number",
     Rule.LATER_THAN_NOW: "ordered_at lies in the future",
     Rule.NEVER_PAID: "status says that the order was never paid",
     Rule.REPEATED_ORDER_ID: "a copy of an order id already read, equal in every column",
-    Rule.CONFLICTING_ORDER_ID: "an order id that stands on rows which differ: keep the right one, or map product_id or quantity of line items",
+    Rule.CONFLICTING_ORDER_ID: "an order id on rows that differ: keep the right one, or map product_id or quantity",
     Rule.REPEATED_LINE_ITEM: "a copy of a line item of the same order (dropping was asked for)",
 }
