@@ -33,12 +33,12 @@ def answer_markdown() -> str:
         "## Fields of a horizon\n",
         _fields(HorizonPrediction, {"reasons"}),
         "## Segments\n",
-        "A customer is in every segment whose rule holds; what is not known holds for no rule. `vip` and other rules on "
-        "predictions speak of the primary horizon: 90 days, or the fitted one next to it.\n",
+        "A customer is in every segment whose rule holds; what is not known holds for no rule. `vip` and other rules "
+        "on predictions speak of the primary horizon: 90 days, or the fitted one next to it.\n",
         _rows(("segment", "rule"), ((f"`{name}`", _said(rule)) for name, rule in SEGMENTS.items())),
         "## Why a row of orders was set aside\n",
-        f"An order is never paid where its status is one of: {', '.join(sorted(NEVER_PAID))} (with or without `wc-`, in "
-        "any case). Every other status counts; `refunded` does, too, for a refund is a row of its own with a negative "
+        f"An order is never paid where its status is one of: {', '.join(sorted(NEVER_PAID))} (with or without `wc-`, "
+        "in any case). Every other status counts; `refunded` does, too, for a refund is a row of its own with a negative "
         "amount.\n",
         _rows(("rule", "what it means"), ((f"`{rule.label}`", text) for rule, text in EXPLANATIONS.items())),
     ]

@@ -123,8 +123,8 @@ class CustomerScores(Given):
         Lifecycle,
         Field(
             description="`prospect`: no order; `new`: one; `active`: silent for less than twice the own usual gap; "
-            "`loyal`: active, three orders or more, as often as usual in the shop; `at_risk`, `lapsed`: silent for two, "
-            "four own gaps; `reactivated`: the last order ended a silence of four gaps."
+            "`loyal`: active, three orders or more, as often as usual in the shop; `at_risk`, `lapsed`: silent for "
+            "two, four own gaps; `reactivated`: the last order ended a silence of four gaps."
         ),
     ]
     rfm_score: Annotated[
