@@ -38,8 +38,8 @@ def answer_markdown() -> str:
         _rows(("segment", "rule"), ((f"`{name}`", _said(rule)) for name, rule in SEGMENTS.items())),
         "## Why a row of orders was set aside\n",
         f"An order is never paid where its status is one of: {', '.join(sorted(NEVER_PAID))} (with or without `wc-`, "
-        "in any case). Every other status counts; `refunded` does, too, for a refund is a row of its own with a negative "
-        "amount.\n",
+        "in any case). Every other status counts; `refunded` does, too, for a refund is a row of its own with a "
+        "negative amount.\n",
         _rows(("rule", "what it means"), ((f"`{rule.label}`", text) for rule, text in EXPLANATIONS.items())),
     ]
     return "\n".join(parts)
