@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
 from commands.batches import Memory, read_to_train
 from commands.options import (
     AsOf,
@@ -13,6 +16,9 @@ from commands.options import (
     reads_orders,
     wants_json,
 )
+
+if TYPE_CHECKING:
+    from training.train import Trained
 
 
 @reads_orders
@@ -60,9 +66,21 @@ def train(
         )
         return
     print_cases(trained.cases)
-    for verdict in trained.verdicts:
-        say(f"gate, {trained.primary.horizon_days} days, {'holds' if verdict.holds else 'FAILS'}: {verdict.text}")
+    for text in _verdicts(trained):
+        say(text)
     following = "Next: clv promote"
     if not all(verdict.holds for verdict in trained.verdicts):
         following = "The gate will refuse it: bring more history, choose another horizon, or keep the champion."
     say(f"Registered as {name} version {number}, alias challenger. {following}")
+
+
+def _verdicts(trained: Trained) -> Iterator[str]:
+    """What the gate says of the primary horizon, and what it would refuse of the others."""
+    from training.gate import gate
+
+    for verdict in trained.verdicts:
+        yield f"gate, {trained.primary.horizon_days} days, {'holds' if verdict.holds else 'FAILS'}: {verdict.text}"
+    for case in trained.cases:
+        if case is not trained.primary:
+            failed = (verdict.text for verdict in gate(case) if not verdict.holds)
+            yield from (f"no part of the gate, but {case.horizon_days} days would fail: {text}" for text in failed)
