@@ -232,9 +232,9 @@ def _require_orders(parts: Parts, orders: OrderSource) -> None:
     from features.validation import NOTHING_READ
 
     if not parts.complete_until:
-        intakes = [parts.intake(place) for place in range(parts.n_parts)]
-        orders.write_rejected(intake.rejected for intake in intakes)
-        refuse_unusable(sum((intake.accounts for intake in intakes), NOTHING_READ), shown_source(orders.path))
+        orders.write_rejected(parts.intake(place).rejected for place in range(parts.n_parts))
+        accounts = (parts.intake(place).accounts for place in range(parts.n_parts))
+        refuse_unusable(sum(accounts, NOTHING_READ), shown_source(orders.path))
 
 
 def _partial(out: str) -> Path:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+from contextlib import suppress
 from datetime import UTC, datetime, tzinfo
 from typing import Any, Final
 
@@ -145,10 +146,9 @@ def _timestamps(column: pa.ChunkedArray, zone: tzinfo) -> IntArray:
 
 def _instants_of_texts(texts: pa.Array, options: ReadOptions) -> IntArray:
     if options.dates is DateOrder.ISO:
-        try:  # one vectorised pass when all are plain ISO without an offset
-            return _timestamps(pa.chunked_array([texts.cast(pa.timestamp("us"))]), options.zone)
-        except pa.ArrowInvalid:
-            pass
+        for zone in (None, "UTC"):  # one vectorised pass when all are plain ISO, without an offset or with one
+            with suppress(pa.ArrowInvalid):
+                return _timestamps(pa.chunked_array([texts.cast(pa.timestamp("us", zone))]), options.zone)
     _refuse_other_order(texts, options.dates)
     read = [_moment(text, options.dates) for text in texts.to_pylist()]
     aware = np.array([m is not None and m.tzinfo is not None for m in read], dtype=np.bool_)

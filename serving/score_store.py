@@ -9,6 +9,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -91,12 +92,29 @@ class ScoreRun:
 
 
 def _clear(store: OrderStore, run: int) -> None:
-    """Delete a run, the number first: nobody reads what is then deleted in many short transactions."""
+    """Delete a run, the number first: nobody reads what is then deleted in many short transactions.
+
+    They go along the primary key, so that no row is looked at twice, gone or not.
+    """
     store.write(lambda connection: connection.execute(sa.delete(_RUNS).where(_RUNS.c.run == run)))
-    some = sa.select(_SCORES.c.customer_id).where(_SCORES.c.run == run).limit(_DELETED_AT_ONCE)
-    delete = sa.delete(_SCORES).where(_SCORES.c.run == run, _SCORES.c.customer_id.in_(some))
-    while store.write(lambda connection: connection.execute(delete).rowcount):
-        pass
+    customer, of_run = _SCORES.c.customer_id, _SCORES.c.run == run
+    for horizon in _column(store, sa.select(_SCORES.c.horizon_days).where(of_run).distinct()):
+        mine = (of_run, _SCORES.c.horizon_days == horizon)
+        place = sa.func.row_number().over(order_by=customer)
+        placed = sa.select(customer, place.label("place")).where(*mine).subquery()
+        each = sa.select(placed.c.customer_id).where(placed.c.place % _DELETED_AT_ONCE == 0).order_by(placed.c.place)
+        for after, last in pairwise([None, *_column(store, each), None]):
+            between = [] if after is None else [customer > after]
+            between += [] if last is None else [customer <= last]
+            _delete(store, *mine, *between)
+
+
+def _column(store: OrderStore, statement: sa.Select[Any]) -> list[Any]:
+    return store.read(lambda connection: list(connection.execute(statement).scalars()))
+
+
+def _delete(store: OrderStore, *where: sa.ColumnElement[bool]) -> None:
+    store.write(lambda connection: connection.execute(sa.delete(_SCORES).where(*where)))
 
 
 def page(store: OrderStore, query: CustomersQuery) -> dict[str, Any]:
