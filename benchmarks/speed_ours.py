@@ -19,7 +19,7 @@ from features.matrix import FeatureMatrix, feature_matrix
 from features.options import ReadOptions
 from features.parts import Parts, Split, part_orders
 from features.sources import open_raw
-from serving.feature_table import FIELDS, feature_columns
+from serving.feature_table import feature_columns
 
 WRITTEN_ROWS = 100_000
 LABEL_DAYS = 30
@@ -73,8 +73,7 @@ def draw_examples(folder: Path, moments: Sequence[str]) -> dict[str, float]:
 def write_features(folder: Path, out: Path, moments: Sequence[str]) -> None:
     """Write the features of every moment to a file of its own in the folder `out`."""
     out.mkdir(parents=True, exist_ok=True)
-    fields = [field for field in FIELDS if field.name in names()]
-    schema = pa.schema([("customer_id", pa.string()), *fields])
+    schema = pa.schema([("customer_id", pa.string()), *((name, pa.float64()) for name in names())])
     writers: dict[int, pq.ParquetWriter] = {}
     with ExitStack() as opened:
         for ids, matrix in matrices(folder, [parse_instant(moment) for moment in moments]):
@@ -87,5 +86,5 @@ def write_features(folder: Path, out: Path, moments: Sequence[str]) -> None:
                 )
             for low in range(0, len(ids), WRITTEN_ROWS):
                 rows = slice(low, low + WRITTEN_ROWS)
-                columns = feature_columns(matrix.values[rows], fields)
+                columns = feature_columns(matrix.values[rows], matrix.names)
                 writers[matrix.as_of].write_table(pa.table([texts(ids[rows]), *columns], schema=schema))

@@ -17,8 +17,9 @@ from features.orders import OrderLog
 from serving.output import Writer
 from serving.tally import BLOCK_ROWS, NOTHING_MADE, Tally
 
-FIELDS: Final = tuple(pa.field(entry.name, pa.float64(), nullable=entry.nullable) for entry in CATALOGUE)
-SCHEMA: Final = pa.schema([("customer_id", pa.string()), ("as_of", pa.string()), *FIELDS])
+SCHEMA: Final = pa.schema(
+    [("customer_id", pa.string()), ("as_of", pa.string()), *((name, pa.float64()) for name in CATALOGUE.names)]
+)
 
 
 def write_features(log: OrderLog, as_of: int, writer: Writer, on_rows: Callable[[int], None]) -> Tally:
@@ -31,7 +32,7 @@ def write_features(log: OrderLog, as_of: int, writer: Writer, on_rows: Callable[
         some = log.customers(low, high)
         matrix = feature_matrix(some, as_of)
         n_known = len(matrix.customers)
-        columns = feature_columns(matrix.values, FIELDS)
+        columns = feature_columns(matrix.values, matrix.names)
         ids = texts(some.customer_ids[matrix.customers])
         writer.write(pa.table([ids, pa.repeat(texts([moment])[0], n_known), *columns], schema=SCHEMA))
         after = some.n_rows - before(some, as_of).n_rows
@@ -40,6 +41,7 @@ def write_features(log: OrderLog, as_of: int, writer: Writer, on_rows: Callable[
     return tally
 
 
-def feature_columns(values: FloatArray, fields: Sequence[pa.Field]) -> list[pa.Array]:
-    """Columns of a feature matrix, NaN as null where the field allows it."""
-    return [floats(column) if field.nullable else array(column) for column, field in zip(values.T, fields, strict=True)]
+def feature_columns(values: FloatArray, names: Sequence[str]) -> list[pa.Array]:
+    """Columns of a feature matrix, NaN as null; features that are never null are not searched for it."""
+    entries = (CATALOGUE[name] for name in names)
+    return [floats(column) if entry.nullable else array(column) for column, entry in zip(values.T, entries, strict=True)]

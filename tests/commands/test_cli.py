@@ -209,9 +209,6 @@ def test_features_are_written_without_pandas_a_model_or_a_database(tmp_path: Pat
     code += "print(sorted({'pandas', 'lightgbm', 'sklearn', 'scipy', 'mlflow', 'sqlalchemy'} & {*sys.modules}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
     assert out.exists(), done.stderr
-    schema = pq.read_schema(out)
-    assert schema.field("gap_mean_days").nullable
-    assert not schema.field("recency_days").nullable
     assert done.stdout.strip().endswith("[]"), done.stdout
 
 
