@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import wraps
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
@@ -131,6 +132,8 @@ def reads_orders(command: C) -> C:
     def with_orders(orders: str, **given: Any) -> None:
         reading = {key: given.pop(key) for key in _READING}
         rejected = reading.pop("rejected")
+        if rejected is not None and not Path(rejected).absolute().parent.is_dir():
+            raise UsageError(f"--rejected {rejected!r} lies in a folder that does not exist.")
         command(
             OrderSource(orders, read_options(reading.pop("map_"), **reading), rejected),
             **given,

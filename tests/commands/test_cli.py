@@ -132,6 +132,11 @@ def test_rejected_rows_are_written_where_asked(home: Path, tmp_path: Path, capsy
     assert "Most rejected rows: customer_id is empty. See them with --rejected PATH." in told
 
 
+def test_a_place_for_rejected_rows_is_looked_for_before_any_work(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["features", "missing.csv", "--out", "features.csv", "--rejected", "no/such/rejected.csv"]) == 2
+    assert "--rejected 'no/such/rejected.csv' lies in a folder" in " ".join(capsys.readouterr().err.split())
+
+
 def test_rejected_rows_are_written_when_none_was_usable(home: Path, tmp_path: Path) -> None:
     path = tmp_path / "orders.csv"
     path.write_text("customer_id,ordered_at,amount\nb,soon,1\n")
