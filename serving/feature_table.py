@@ -44,4 +44,6 @@ def write_features(log: OrderLog, as_of: int, writer: Writer, on_rows: Callable[
 def feature_columns(values: FloatArray, names: Sequence[str]) -> list[pa.Array]:
     """Columns of a feature matrix, NaN as null; features that are never null are not searched for it."""
     entries = (CATALOGUE[name] for name in names)
-    return [floats(column) if entry.nullable else array(column) for column, entry in zip(values.T, entries, strict=True)]
+    return [
+        floats(column) if entry.nullable else array(column) for column, entry in zip(values.T, entries, strict=True)
+    ]
