@@ -21,6 +21,7 @@ from alembic.migration import MigrationContext
 from features.columns import NUMBERS, ORDER_ID, TEXTS
 from features.errors import StoreError, UsageError
 from features.instants import parse_instant
+from serving import score_store
 from serving.envelope import NotJson, RequestError, TooManyItems
 from serving.intake import take
 from serving.order_store import ORDERS, SENDABLE, OrderStore
@@ -265,3 +266,22 @@ def test_eight_writers_lose_nothing_when_one_is_killed(store: OrderStore, url: s
     own = {order_id: value for order_id, value in wanted.items() if not order_id.startswith(("all-", "0-"))}
     assert own == {order_id: stored[order_id][0] for order_id in own}
     assert set(wanted) <= set(stored)
+
+
+@pytest.mark.parametrize("n_customers", [0, 1, 4, 7])
+def test_a_dropped_batch_leaves_no_row_and_takes_none_of_another(
+    store: OrderStore, monkeypatch: pytest.MonkeyPatch, n_customers: int
+) -> None:
+    monkeypatch.setattr(score_store, "_DELETED_AT_ONCE", 2)
+    ids = ("a", "B", "ä", "10", "9", "a b", "Z")[:n_customers]
+    alike = {"predicted_clv": 1.0, "churn_probability": 0.5, "historic_clv": 1.0, "segments": "[]", "flags": "[]"}
+    dropped, kept = (score_store.ScoreRun.begin(store, "2024-01-01", 90) for _ in range(2))
+    for run in (dropped, kept):
+        for days in (30, 90):
+            if ids:
+                run.write([{**alike, "customer_id": name, "horizon_days": days} for name in ids])
+    dropped.drop()
+    left = store.read(lambda connection: connection.execute(sa.text("select run from scores")).scalars().all())
+    assert left == [kept.run] * 2 * n_customers
+    kept.drop()
+    assert not store.read(lambda connection: connection.execute(sa.text("select run from scores")).all())
