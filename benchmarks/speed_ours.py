@@ -12,14 +12,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features.arrays import ObjectArray
-from features.arrow import texts
+from features.arrow import floats, texts
 from features.catalogue import CATALOGUE
 from features.instants import DAY_US, isoformat, parse_instant
 from features.matrix import FeatureMatrix, feature_matrix
 from features.options import ReadOptions
 from features.parts import Parts, Split, part_orders
 from features.sources import open_raw
-from serving.feature_table import feature_columns
 
 WRITTEN_ROWS = 100_000
 LABEL_DAYS = 30
@@ -86,5 +85,5 @@ def write_features(folder: Path, out: Path, moments: Sequence[str]) -> None:
                 )
             for low in range(0, len(ids), WRITTEN_ROWS):
                 rows = slice(low, low + WRITTEN_ROWS)
-                columns = feature_columns(matrix.values[rows], matrix.names)
+                columns = [floats(column) for column in matrix.values[rows].T]
                 writers[matrix.as_of].write_table(pa.table([texts(ids[rows]), *columns], schema=schema))

@@ -34,7 +34,7 @@ STDERR: Final = Console(stderr=True, highlight=False)
 STDOUT: Final = Console(highlight=False)
 
 
-def money(value: float) -> str:
+def _money(value: float) -> str:
     """An amount, short enough for a column: cents below a thousand only."""
     return f"{value:,.2f}" if abs(value) < 1000 else f"{value:,.0f}"
 
@@ -43,8 +43,8 @@ _COLUMNS: Final[Mapping[str, tuple[str, Callable[[float], str]]]] = {
     "spearman": ("Spearman", "{:.3f}".format),
     "normalized_gini": ("Gini", "{:.3f}".format),
     "auc": ("AUC", "{:.3f}".format),
-    "mae": ("MAE", money),
-    "rmse": ("RMSE", money),
+    "mae": ("MAE", _money),
+    "rmse": ("RMSE", _money),
     "bias": ("bias", "{:+.0%}".format),
     "top10_capture": ("top10", "{:.1%}".format),
     "coverage": ("covered", "{:.0%}".format),

@@ -52,11 +52,6 @@ class Feature:
     needs: tuple[str, ...]
     compute: Callable[[Purchases], FloatArray]
 
-    @property
-    def nullable(self) -> bool:
-        """Whether a null is possible."""
-        return self.null != NEVER or bool(self.needs)
-
 
 class Catalogue:
     """Ordered mapping of feature names to entries."""

@@ -133,7 +133,9 @@ def _readable(source: str) -> Iterator[None]:
     ) as error:
         cause = str(error).splitlines()[0] if str(error) else type(error).__name__
         if "straddl" in cause:  # a row longer than a block of 16 MB
-            raise OrdersError(f"{shown_source(source)!r} has a quote that is not closed: mend that row.") from error
+            raise OrdersError(
+                f"{shown_source(source)!r} has a row of more than 16 MB: a quote is not closed, most likely."
+            ) from error
         raise OrdersError(
             f"{shown_source(source)!r} cannot be read: {cause[:200]}. Export it again as UTF-8: it may be cut short or "
             "damaged."

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Final
 
 import pyarrow as pa
 
-from features.arrays import FloatArray
-from features.arrow import array, floats, texts
+from features.arrow import floats, texts
 from features.catalogue import CATALOGUE
 from features.history import before
 from features.instants import isoformat
@@ -32,18 +31,10 @@ def write_features(log: OrderLog, as_of: int, writer: Writer, on_rows: Callable[
         some = log.customers(low, high)
         matrix = feature_matrix(some, as_of)
         n_known = len(matrix.customers)
-        columns = feature_columns(matrix.values, matrix.names)
+        columns = [floats(column) for column in matrix.values.T]
         ids = texts(some.customer_ids[matrix.customers])
         writer.write(pa.table([ids, pa.repeat(texts([moment])[0], n_known), *columns], schema=SCHEMA))
         after = some.n_rows - before(some, as_of).n_rows
         tally += Tally(high - low, high - low - n_known, n_known, after)
         on_rows(some.n_rows)
     return tally
-
-
-def feature_columns(values: FloatArray, names: Sequence[str]) -> list[pa.Array]:
-    """Columns of a feature matrix, NaN as null; features that are never null are not searched for it."""
-    entries = (CATALOGUE[name] for name in names)
-    return [
-        floats(column) if entry.nullable else array(column) for column, entry in zip(values.T, entries, strict=True)
-    ]

@@ -119,8 +119,7 @@ class Registry:
             known = {str(found.version): found for found in client.search_model_versions(f"name = '{name}'")}
             if chosen not in known:
                 raise RegistryError(f"{name!r} has no version {chosen}; it has {', '.join(sorted(known, key=int))}.")
-            candidate = client.get_model_version(name, chosen)
-            verdicts = json.loads(candidate.tags.get(GATE_TAG, "[]"))
+            verdicts = json.loads(known[chosen].tags.get(GATE_TAG, "[]"))
             failed = [verdict["text"] for verdict in verdicts if not verdict["holds"]]
             if failed or not verdicts:
                 why = "; ".join(failed) or "it carries no gate result"
