@@ -8,11 +8,11 @@ forecast is taken, and
     log ratio (cut-off c) = s(the 30 days after c) - mean of s over the customers' days before c + noise,
 
 where s is the shop's season and mood over time: a Gaussian process of a constant, a yearly season
-and short-lived shocks. The level of a longer window ahead follows from the same s. The settings of
-the process are not chosen but averaged over a grid by likelihood × prior, so that a short history
-shrinks the level to 0. Before a year was seen, nothing tells what lasts from a season that will turn:
-the constant and the longer shocks then count by the share of the year that was, while the constant
-stays in the error.
+and short-lived shocks, around a share of what the calendar does to all of retail. The level of a
+longer window ahead follows from the same s. The settings of the process are not chosen but averaged
+over a grid by likelihood × prior, so that a short history shrinks the level to the calendar's. Before
+a year was seen, nothing tells what lasts from a season that will turn: what the windows say beyond
+the calendar then counts by the share of the year that was, and stays in the error for the rest.
 """
 
 from __future__ import annotations
@@ -35,6 +35,15 @@ MAX_WINDOWS: Final = 37
 MIN_HISTORY_DAYS: Final = 90
 
 _YEAR: Final = 365.25
+RETAIL_CALENDAR: Final = (-0.14, -0.10, -0.05, -0.05, -0.05, -0.07, -0.10, -0.05, -0.02, 0.04, 0.18, 0.42)
+"""Log of retail sales per day, January to December, less their mean over the year and their growth.
+
+US Census Bureau, Monthly Retail Trade, not adjusted, 1996 and 1997: the mean of goods that department stores
+sell (GAFO) and of mail order and electronic shopping.
+"""
+CALENDAR_SHARE, CALENDAR_SPREAD = 0.4, 0.3
+"""How much of that calendar a shop follows: mean and standard deviation over shops."""
+
 _CONSTANT, _SEASON, _SHOCK = (0.03, 0.1), (0.03, 0.1, 0.2, 0.4), (0.05, 0.1, 0.2)
 """Standard deviations of the parts of s, in log units."""
 _SHOCK_DAYS: Final = (30.0, 120.0)
@@ -91,7 +100,7 @@ def forecast_level(snapshots: Snapshots, log: OrderLog, as_of: int, horizon_days
     table = np.array([row for row in rows if row is not None], dtype=np.float64).reshape(-1, 6)
     tenure_bins = np.sort(snapshots.at(as_of).summary.tenure_days) / BIN_DAYS
     orders, value = (Windows(table[:, 0], table[:, 1], *table[:, k : k + 2].T) for k in (2, 4))
-    return Level(*(forecast(windows, tenure_bins, horizon_days) for windows in (orders, value)))
+    return Level(*(forecast(windows, tenure_bins, as_of, horizon_days) for windows in (orders, value)))
 
 
 def expected_totals(snapshot: Snapshot, horizon_days: int, modified: bool) -> tuple[FloatArray, FloatArray]:
@@ -119,30 +128,39 @@ def _ratios(snapshots: Snapshots, log: OrderLog, as_of: int, place: int, modifie
     )
 
 
-def forecast(past: Windows, tenure_bins: FloatArray, horizon_days: int) -> Forecast:
-    """Log of the total ratio over the horizon, its mean clipped to ±0.9; 0 ± 0.3 without matured windows.
+def forecast(past: Windows, tenure_bins: FloatArray, as_of: int, horizon_days: int) -> Forecast:
+    """Log of the total ratio over the horizon, its mean clipped to ±0.9; the calendar's ± 0.3 without matured windows.
 
     Parameters
     ----------
     tenure_bins
         Tenure of every customer in bins of 30 days, ascending, shape (n_customers,).
     """
-    if not len(past.place):
-        return Forecast(0.0, UNKNOWN_SD)
     n_ahead = -(-horizon_days // BIN_DAYS)
     bins = np.arange(-np.ceil(tenure_bins[-1]) - 1.0, n_ahead)
     shares = np.minimum(1.0, horizon_days / BIN_DAYS - np.arange(n_ahead)) * BIN_DAYS / horizon_days
+    calendar = retail_calendar(bins, as_of)
     found = np.array(
         [
             row
             for memory in _MEMORY_DAYS
-            for row in _posteriors(past, bins, _contrasts(past, tenure_bins, bins, memory), shares)
+            for row in _posteriors(past, bins, _contrasts(past, tenure_bins, bins, memory), shares, calendar)
         ]
     )
     weights = np.exp(found[:, 0] - found[:, 0].max())
-    mean, variance = np.average(found[:, 1], weights=weights), np.average(found[:, 2], weights=weights)
-    between = np.average((found[:, 1] - mean) ** 2, weights=weights)
-    return Forecast(float(np.clip(mean, -_CLIP, _CLIP)), float(np.sqrt(variance + between)))
+    expected, mean, variance = np.average(found[:, 1:], axis=0, weights=weights)
+    between = np.average((found[:, 2] - mean) ** 2, weights=weights)
+    seen = min(1.0, len(past.place) * BIN_DAYS / _YEAR)
+    unsure = ((1.0 - seen) * (mean - expected)) ** 2
+    sd = np.sqrt(variance + between + unsure) if seen else UNKNOWN_SD
+    return Forecast(float(np.clip(expected + seen * (mean - expected), -_CLIP, _CLIP)), float(sd))
+
+
+def retail_calendar(bins: FloatArray, as_of: int) -> FloatArray:
+    """What the calendar does to all of retail in each bin: log of the mean factor of its 30 days, shape as given."""
+    days = np.floor(as_of / DAY_US + bins[:, None] * BIN_DAYS + np.arange(BIN_DAYS)).astype("datetime64[D]")
+    months = days.astype("datetime64[M]").astype(np.int64) % 12
+    return np.asarray(np.log(np.exp(np.array(RETAIL_CALENDAR))[months].mean(axis=1)))
 
 
 def _contrasts(
@@ -162,26 +180,31 @@ def _contrasts(
 
 
 def _posteriors(
-    past: Windows, bins: FloatArray, contrasts: tuple[FloatArray, FloatArray], shares: FloatArray
-) -> list[tuple[float, float, float]]:
-    """(log evidence + log prior, mean and variance of the horizon's ratio) for every setting."""
+    past: Windows, bins: FloatArray, contrasts: tuple[FloatArray, FloatArray], shares: FloatArray, calendar: FloatArray
+) -> list[tuple[float, float, float, float]]:
+    """(log evidence + log prior, what the calendar expects, mean and variance of the horizon's ratio) per setting."""
     seen, ahead = contrasts
     n_seen = len(seen)
     apart = np.abs(bins[:, None] - bins[None, :]) * float(BIN_DAYS)
     both = np.concatenate([seen, shares[None, :] @ ahead])
+    turned = both @ calendar
+    expected = CALENDAR_SHARE * turned
+    followed = np.outer(turned, turned) * CALENDAR_SPREAD**2
     season = both @ (np.exp(-2.0 * np.sin(np.pi * apart / _YEAR) ** 2 / 0.6**2 - apart / (20 * _YEAR))) @ both.T
     young = 0.1 * np.exp(-(past.history_days - MIN_HISTORY_DAYS) / 60.0)
     noise = np.diag(past.variance + young**2 + 1e-4)
-    found, lasting = [], min(1.0, n_seen * BIN_DAYS / _YEAR)
-    for shock_days, weight in zip(_SHOCK_DAYS, (1.0, lasting), strict=True):
+    surprise = past.log_ratio - expected[:n_seen]
+    found = []
+    for shock_days in _SHOCK_DAYS:
         shock = both @ np.exp(-apart / shock_days) @ both.T
         for constant, of_season, of_shock in product(_CONSTANT, _SEASON, _SHOCK):
-            between = (lasting * constant) ** 2 + of_season**2 * season + of_shock**2 * shock
+            between = constant**2 + of_season**2 * season + of_shock**2 * shock + followed
             root = np.linalg.cholesky(between[:n_seen, :n_seen] + noise)
-            whitened, towards = np.linalg.solve(root, np.stack([past.log_ratio, between[:n_seen, n_seen]], axis=1)).T
+            whitened, towards = np.linalg.solve(root, np.stack([surprise, between[:n_seen, n_seen]], axis=1)).T
             prior = (np.log(of_season / _SEASON_CENTRE) / _PRIOR_SPREAD) ** 2
             prior += (np.log(of_shock / _SHOCK_CENTRE) / _PRIOR_SPREAD) ** 2
-            score = np.log(weight) - 0.5 * (whitened @ whitened + prior) - np.log(np.diag(root)).sum()
-            left = float(between[n_seen, n_seen] - towards @ towards + (1.0 - lasting**2) * constant**2)
-            found.append((float(score), float(towards @ whitened), max(left, 0.0)))
+            score = -0.5 * (whitened @ whitened + prior) - np.log(np.diag(root)).sum()
+            left = float(between[n_seen, n_seen] - towards @ towards)
+            mean = float(expected[n_seen] + towards @ whitened)
+            found.append((float(score), float(expected[n_seen]), mean, max(left, 0.0)))
     return found

@@ -19,7 +19,7 @@ from training.cutoffs import longest_horizon
 from training.examples import Snapshots, training_examples
 from training.fitting import fit, informative
 from training.gate import gate
-from training.level import Windows, forecast
+from training.level import CALENDAR_SHARE, RETAIL_CALENDAR, Windows, forecast, retail_calendar
 from training.parts import calibrate
 from training.simulation import PURCHASES, simulate
 from training.train import train
@@ -215,36 +215,63 @@ OLD = np.full(500, 60.0)
 """Everyone has known the shop for 60 bins: what was learnt from is an average over years."""
 
 
-def test_the_level_is_zero_without_history_and_small_with_little() -> None:
-    nothing, one = forecast(windows([]), OLD, 30), forecast(windows([0.5]), OLD, 30)
-    assert nothing.mean == 0.0
+SPRING, AUTUMN, NEW_YEAR = (parse_instant(day) for day in ("2023-03-01", "2023-11-01", "2024-01-01"))
+
+
+def test_the_level_is_the_calendars_without_history_and_near_it_with_little() -> None:
+    nothing, one = forecast(windows([]), OLD, SPRING, 30), forecast(windows([0.5]), OLD, SPRING, 30)
+    assert nothing.mean == pytest.approx(CALENDAR_SHARE * RETAIL_CALENDAR[2], abs=0.01)
     assert nothing.sd == 0.3
-    assert 0.0 < one.mean < 0.4
+    assert nothing.mean < one.mean < 0.4
+
+
+def test_a_first_christmas_is_expected_before_it_was_seen() -> None:
+    even = windows([0.0] * 7)
+    before, after = forecast(even, OLD, AUTUMN, 61), forecast(even, OLD, NEW_YEAR, 31)
+    assert 0.05 < before.mean < CALENDAR_SHARE * max(RETAIL_CALENDAR)
+    assert -0.1 < after.mean < -0.02
+
+
+def test_a_christmas_seen_before_is_repeated_and_one_that_was_none_is_not_expected_again() -> None:
+    none = forecast(windows([0.0] * 36), OLD, AUTUMN, 61)
+    assert abs(none.mean) < 0.05
+    months = (AUTUMN // DAY_US + np.arange(-36, 0) * 30 + 15).astype("datetime64[D]").astype("datetime64[M]")
+    strong = 2.0 * np.array(RETAIL_CALENDAR)[months.astype(int) % 12]
+    assert forecast(windows(list(strong)), OLD, AUTUMN, 61).mean == pytest.approx(2.0 * 0.3, abs=0.12)
+
+
+def test_the_calendar_is_that_of_the_days_of_each_window() -> None:
+    bins = np.array([-1.0, 0.0, 1.0])
+    found = retail_calendar(bins, parse_instant("2023-12-01"))  # November, December, its last day and January
+    assert found[0] == pytest.approx(RETAIL_CALENDAR[10])
+    assert found[1] == pytest.approx(RETAIL_CALENDAR[11])
+    assert RETAIL_CALENDAR[0] < found[2] < RETAIL_CALENDAR[0] + 0.03
+    assert abs(np.mean(RETAIL_CALENDAR)) < 0.005
 
 
 def test_the_level_repeats_a_season_seen_before() -> None:
     def season(month: float) -> float:
         return float(0.4 * np.cos(2 * np.pi * (month + 0.5) * 30 / 365.25))
 
-    found = forecast(windows([season(month) for month in range(-36, 0)]), OLD, 30)
+    found = forecast(windows([season(month) for month in range(-36, 0)]), OLD, SPRING, 30)
     assert found.mean == pytest.approx(season(0), abs=0.1)
     assert found.sd < 0.15
 
 
 def test_the_level_of_a_longer_horizon_is_that_of_all_its_months() -> None:
     ratios = [0.4 * np.cos(2 * np.pi * (month + 0.5) * 30 / 365.25) for month in range(-36, 0)]
-    year = forecast(windows(ratios), OLD, 365)
+    year = forecast(windows(ratios), OLD, SPRING, 365)
     assert abs(year.mean) < 0.08
-    assert abs(year.mean) < abs(forecast(windows(ratios), OLD, 90).mean)
+    assert abs(year.mean) < abs(forecast(windows(ratios), OLD, SPRING, 90).mean)
 
 
 def test_what_lasts_counts_by_the_share_of_a_year_that_was_seen() -> None:
-    found = [forecast(windows([0.2] * n), OLD, 90) for n in (3, 6, 9, 13)]
-    assert found[1].mean < 0.06  # half a year of it may be half a season
-    assert found[-1].mean == pytest.approx(0.2, abs=0.02)
+    found = [forecast(windows([0.2] * n), OLD, SPRING, 90) for n in (3, 6, 9, 13)]
+    assert found[1].mean < 0.12  # half a year of it may be half a season
+    assert found[-1].mean == pytest.approx(0.2, abs=0.03)
     assert [one.mean for one in found] == sorted(one.mean for one in found)
     assert [one.sd for one in found] == sorted((one.sd for one in found), reverse=True)
 
 
 def test_the_level_is_clipped() -> None:
-    assert forecast(windows([3.0] * 36), OLD, 30).mean <= 0.9
+    assert forecast(windows([3.0] * 36), OLD, SPRING, 30).mean <= 0.9
