@@ -31,6 +31,7 @@ from speed_ratios import (
     FEATURES,
     FIT,
     GIANT,
+    HELD,
     HORIZON_DAYS,
     MOMENTS,
     MOMENTS_OF,
@@ -52,7 +53,8 @@ ONCE_ABOVE = PEERS_UP_TO = 20.0  # millions of orders; pandas would need ten tim
 GIANT_ORDERS = 2_000_000
 SMALL = 0.1
 CONTENDERS = (OURS, PANDAS, *TABLE_PEERS)
-PARTS = (FEATURES, MOMENTS, TRAIN, SCORE, "giant", "stages", FIT, "small")
+HOLDERS = (OURS, PANDAS, "polars")
+PARTS = (FEATURES, HELD, MOMENTS, TRAIN, SCORE, "giant", "stages", FIT, "small")
 
 
 @dataclass(frozen=True)
@@ -142,6 +144,10 @@ def tasks(plan: Plan, found: Found, millions: float) -> Iterator[Task]:
         for layout in (BY_TIME, BY_CUSTOMER):
             for who in CONTENDERS if peers else (OURS,):
                 yield _features(plan, Key(FEATURES, who, layout, millions), log / layout)
+    if HELD in plan.parts and peers:
+        for layout in (BY_TIME, BY_CUSTOMER):
+            for who in HOLDERS:
+                yield _held(plan, Key(HELD, who, layout, millions), log / layout)
     if MOMENTS in plan.parts and peers:
         for n, who in MOMENTS_OF.items():
             yield _moments(plan, Key(MOMENTS, who, BY_TIME, millions), log / BY_TIME, n)
@@ -163,6 +169,11 @@ def _features(plan: Plan, key: Key, log: Path) -> Task:
     return key, lambda: _in_scratch(
         plan, lambda out: job("features", who, str(log), str(out), python=python_of(who), limit_bytes=limit)
     )
+
+
+def _held(plan: Plan, key: Key, log: Path) -> Task:
+    limit = plan.limit_bytes if key.who == OURS else None
+    return key, lambda: job("held", key.who, str(log), python=python_of(key.who), limit_bytes=limit)
 
 
 def _moments(plan: Plan, key: Key, log: Path, n: int) -> Task:

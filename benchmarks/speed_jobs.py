@@ -37,17 +37,26 @@ def features(who: str, folder: str, out: str, as_of: str = FEATURES_AS_OF) -> Ca
     return lambda: module.write_features(Path(folder), Path(out), as_of)
 
 
-def _pandas(folder: Path, out: Path, as_of: str) -> Callable[[], Found]:
+def _pandas(folder: Path, out: Path | None, as_of: str) -> Callable[[], Found]:
     import pandas as pd
     import pyarrow.parquet  # noqa: F401  which pandas would import while it reads
     from pandas_features import pandas_features
 
-    def write() -> None:
-        out.mkdir(parents=True, exist_ok=True)
+    def work() -> None:
         frame = pandas_features(pd.read_parquet(folder), pd.Timestamp(as_of).tz_localize(None))
-        frame.to_parquet(out / "features.parquet", compression="snappy", use_dictionary=False)
+        if out is not None:
+            out.mkdir(parents=True, exist_ok=True)
+            frame.to_parquet(out / "features.parquet", compression="snappy", use_dictionary=False)
 
-    return write
+    return work
+
+
+def held(who: str, folder: str) -> Callable[[], Found]:
+    """Parquet in, features in memory, by one of the contenders."""
+    if who == "pandas":
+        return _pandas(Path(folder), None, FEATURES_AS_OF)
+    module = importlib.import_module(f"speed_{who}")
+    return lambda: module.hold_features(Path(folder), FEATURES_AS_OF)
 
 
 def moments(n: str, folder: str, out: str, last: str = FEATURES_AS_OF) -> Callable[[], Found]:
@@ -116,7 +125,7 @@ def fit(path: str) -> Callable[[], Found]:
 
 JOBS: dict[str, Job] = {
     job.__name__: job
-    for job in (log, features, moments, examples, compared, cdnow, online, bits, stages, summary, fit)
+    for job in (log, features, held, moments, examples, compared, cdnow, online, bits, stages, summary, fit)
 }  # fmt: skip
 
 

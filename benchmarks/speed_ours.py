@@ -54,6 +54,11 @@ def matrices(folder: Path, moments: Sequence[int]) -> Iterator[tuple[ObjectArray
                 yield log.customer_ids[matrix.customers], matrix
 
 
+def hold_features(folder: Path, as_of: str) -> None:
+    """Features of every customer in memory, nothing written."""
+    list(matrices(folder, [parse_instant(as_of)]))
+
+
 def draw_examples(folder: Path, moments: Sequence[str]) -> dict[str, float]:
     """Features, inputs from buy-till-you-die models, and labels of the customers that `clv train` draws to learn from.
 

@@ -12,7 +12,21 @@ from statistics import median
 
 from speed_measure import Run
 from speed_peers import TABLE_PEERS, pymc_python, tables_python, versions
-from speed_ratios import EXAMPLES, FEATURES, FIT, GIANT, HORIZON_DAYS, MOMENTS, OURS, PYMC, SCORE, TRAIN, Found, lines
+from speed_ratios import (
+    EXAMPLES,
+    FEATURES,
+    FIT,
+    GIANT,
+    HELD,
+    HORIZON_DAYS,
+    MOMENTS,
+    OURS,
+    PYMC,
+    SCORE,
+    TRAIN,
+    Found,
+    lines,
+)
 
 PACKAGES = ("numpy", "scipy", "lightgbm", "pandas", "pyarrow")
 
@@ -25,6 +39,7 @@ def page(found: Found) -> str:
         ("# Performance", ["Written by `benchmarks/speed.py`; do not edit.", "", *method(found)]),
         ("## What the project asks of itself", asked),
         ("## Features: a folder of Parquet in, Parquet out", table(found, FEATURES)),
+        ("## Features: a folder of Parquet in, all features in memory, nothing written", table(found, HELD)),
         ("## Every customer's features at monthly cut-offs of one log, in Parquet", table(found, MOMENTS)),
         ("## Training examples of monthly cut-offs of one log, drawn as `clv train` does", table(found, EXAMPLES)),
         (f"## `clv train FOLDER --horizon-days {HORIZON_DAYS}`", table(found, TRAIN)),
@@ -52,8 +67,9 @@ def method(found: Found) -> list[str]:
         "CPU is user and system time of the whole process tree, start of the interpreter and imports (of compiled "
         "modules) included "
         "(also told apart where the job says so). Peak is resident memory. Features are the 65 that need no optional "
-        "column, as Parquet with snappy. pandas is `benchmarks/pandas_features.py`; Polars is one lazy query on the "
-        "streaming engine; DuckDB is SQL by hand; Ibis runs on DuckDB; all with as many threads as they like."
+        "column, written as Parquet with snappy or held in memory, as each figure says. pandas is "
+        "`benchmarks/pandas_features.py`; Polars is one lazy query on the streaming engine; "
+        "DuckDB is SQL by hand; Ibis runs on DuckDB; all with as many threads as they like."
         f"{limit or ''} Rows that were not run are not here; lower ratios are better, unless at least (≥) something "
         "is wanted.",
     ]

@@ -23,11 +23,20 @@ order, opens, gap, first_at, first_age = map(pl.col, ("order", "opens", "gap", "
 def write_features(folder: Path, out: Path, as_of: str) -> None:
     """Parquet folder in, Parquet file out."""
     out.mkdir(parents=True, exist_ok=True)
+    features(folder, as_of).sink_parquet(out / "features.parquet", compression="snappy", engine="streaming")
+
+
+def hold_features(folder: Path, as_of: str) -> None:
+    """Parquet folder in, features in memory."""
+    features(folder, as_of).collect(engine="streaming")
+
+
+def features(folder: Path, as_of: str) -> pl.LazyFrame:
+    """The query."""
     moment = datetime.fromisoformat(as_of).replace(tzinfo=None)
     rows = _rows(pl.scan_parquet(folder / "*.parquet"), moment)
     known = rows.group_by("customer_id").agg(**_aggregates()).filter(pl.col("frequency") > 0)
-    features = known.with_columns(**_derived()).select("customer_id", *_names())
-    features.sink_parquet(out / "features.parquet", compression="snappy", engine="streaming")
+    return known.with_columns(**_derived()).select("customer_id", *_names())
 
 
 def _rows(log: pl.LazyFrame, moment: datetime) -> pl.LazyFrame:

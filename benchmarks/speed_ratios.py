@@ -10,7 +10,8 @@ from statistics import median
 from speed_measure import Run
 from speed_peers import TABLE_PEERS
 
-FEATURES, MOMENTS, EXAMPLES, TRAIN, SCORE, FIT = "features", "moments", "examples", "train", "score", "fit"
+FEATURES, HELD, MOMENTS, EXAMPLES = "features", "held", "moments", "examples"
+TRAIN, SCORE, FIT = "train", "score", "fit"
 OURS, PANDAS, PYMC, GIANT = "ours", "pandas", "pymc-marketing, MAP", "ours, one giant customer more"
 MOMENTS_OF = {1: "ours, 1 cut-off", 12: "ours, 12 cut-offs"}
 HORIZON_DAYS = 90
@@ -111,9 +112,10 @@ def lines(found: Found) -> Iterator[Line]:
 
 def _features(found: Found) -> Iterator[Line]:
     wanted = {BY_TIME: 1 / 5, BY_CUSTOMER: 1 / 7}
-    for size, (layout, at_most) in product(found.sizes(FEATURES), wanted.items()):
-        keys = {who: Key(FEATURES, who, layout, size) for who in (OURS, PANDAS, *TABLE_PEERS)}
-        text = f"features, {size:g} million orders {layout}, CPU: ours /"
+    where = {FEATURES: "in Parquet", HELD: "in memory"}
+    for what, size, (layout, at_most) in product(where, found.sizes(FEATURES), wanted.items()):
+        keys = {who: Key(what, who, layout, size) for who in (OURS, PANDAS, *TABLE_PEERS)}
+        text = f"features {where[what]}, {size:g} million orders {layout}, CPU: ours /"
         yield _by_cpu(found, f"{text} pandas", keys[OURS], keys[PANDAS], at_most if size == ASKED_AT else None)
         others = {peer: found.figures("cpu_s", keys[peer]) for peer in TABLE_PEERS}
         others = {peer: figures for peer, figures in others.items() if figures}

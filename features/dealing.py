@@ -38,7 +38,10 @@ def into_files(chunks: Iterator[pa.Table], paths: Sequence[Path], on_rows: Calla
 
 
 def in_memory(chunks: Iterator[pa.Table], n_parts: int, on_rows: Callable[[int], None]) -> tuple[pa.Table, ...]:
-    """Parts of about the same size: the log cut as it lies where each customer's rows lie together, else dealt out."""
+    """Parts of about the same size: the log cut as it lies where each customer's rows lie together, else dealt out.
+
+    Parts that are cut follow each other as the log does and have no ROW.
+    """
     piles = [_Pile() for _ in range(n_parts)]
     dealer, lying, mixed = _Dealer(piles), _Lying(), False
     for table in _tables(chunks):
@@ -86,7 +89,7 @@ class _Lying:
         wanted = np.arange(n_parts) * self._n_rows // n_parts
         edges = [*begins[np.searchsorted(begins, wanted)].tolist(), self._n_rows]
         whole = pa.concat_tables(self._tables)
-        return tuple(_numbered(whole.slice(low, high - low), np.arange(low, high)) for low, high in pairwise(edges))
+        return tuple(whole.slice(low, high - low) for low, high in pairwise(edges))
 
     def deal(self, dealer: _Dealer) -> None:
         """Give the tables away."""
@@ -128,14 +131,15 @@ class _Dealer:
         part = (hashed % np.uint64(len(self._takers))).astype(np.int64)
         ends = np.cumsum(np.bincount(part, minlength=len(self._takers)))
         order = stable_order(part.astype(np.int32))
-        ordered = _numbered(table.take(array(order)), order + self.n_rows)
+        ordered = with_rows(table.take(array(order)), order + self.n_rows)
         self.n_rows += table.num_rows
         for taker, end, begin in zip(self._takers, ends.tolist(), [0, *ends[:-1].tolist()], strict=True):
             if end > begin or not table.num_rows:  # an empty table tells the schema
                 taker.write_table(ordered.slice(begin, end - begin))
 
 
-def _numbered(table: pa.Table, rows: IntArray) -> pa.Table:
+def with_rows(table: pa.Table, rows: IntArray) -> pa.Table:
+    """The table with the place of each row among all that were read."""
     return table.append_column(ROW, array(rows))
 
 

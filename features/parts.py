@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from features.arrays import IntArray, RuleArray
 from features.arrow import to_numpy
 from features.columns import CURRENCY, CUSTOMER_ID, ORDERED_AT
-from features.dealing import ROW, in_memory, into_files
+from features.dealing import ROW, in_memory, into_files, with_rows
 from features.instants import DAY_US, next_midnight
 from features.options import ReadOptions
 from features.parsing import instants, text_codes
@@ -77,7 +77,7 @@ class Parts:
     folder
         Where the parts lie, one Arrow stream each; None where they are held in memory.
     tables
-        The parts that are held in memory.
+        The parts that are held in memory; those of a log cut as it lies follow each other and have no ROW.
     """
 
     options: ReadOptions
@@ -164,7 +164,11 @@ class Parts:
     def _table(self, place: int) -> pa.Table:
         """Rows of a part; on disk they are mapped rather than loaded: only columns that are looked at are read."""
         if self.folder is None:
-            return self.tables[place]
+            table = self.tables[place]
+            if self.n_parts == 1 or ROW in table.column_names:
+                return table
+            first = sum(before.num_rows for before in self.tables[:place])
+            return with_rows(table, np.arange(first, first + table.num_rows))
         with pa.memory_map(str(_path(self.folder, place))) as stream:
             return pa.ipc.open_stream(stream).read_all()
 
