@@ -213,6 +213,14 @@ def test_a_sample_has_whole_customers_and_the_accounts_of_all(parts: Parts) -> N
     assert facts([read_sample(parts, 80, seed=1)]) != facts([few])
 
 
+def test_a_sample_has_no_more_rows_than_it_may(parts: Parts) -> None:
+    everyone = read_sample(parts)
+    few = read_sample(parts, n_rows=everyone.log.n_rows // 4)
+    assert 0.05 < few.log.n_customers / everyone.log.n_customers < 0.35
+    assert few.log.n_rows < 0.4 * everyone.log.n_rows
+    assert few.accounts == everyone.accounts
+
+
 def test_in_parts_everyone_is_the_log(tmp_path: Path) -> None:
     pq.write_table(messy(), tmp_path / "orders.parquet")
     log = read_sample(parted(tmp_path / "orders.parquet", None)).log
