@@ -88,10 +88,13 @@ def _row_rules(orders: TypedOrders, now: int | None) -> RuleArray:
 
 
 def _never_paid(status: Codes) -> BoolArray:
-    unpaid = np.array(
-        [str(value).strip().lower().removeprefix("wc-") in NEVER_PAID for value in status.values] + [False]
-    )
+    unpaid = np.array([plain_status(value) in NEVER_PAID for value in status.values] + [False])
     return np.asarray(unpaid[status.codes])
+
+
+def plain_status(status: object) -> str:
+    """An order's status in lower case, without spaces around it and WooCommerce's prefix."""
+    return str(status).strip().lower().removeprefix("wc-")
 
 
 def _event_at(orders: TypedOrders, usable: IntArray | None) -> IntArray:

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from features.arrays import IntArray, RuleArray
 from features.arrow import array, filled, texts, to_numpy
-from features.assemble import Assembled, assemble
+from features.assemble import Assembled, assemble, plain_status
 from features.columns import (
     AMOUNT,
     CURRENCY,
@@ -20,6 +20,8 @@ from features.columns import (
     EXPLANATIONS,
     NUMBERS,
     ORDERED_AT,
+    QUANTITY,
+    STATUS,
     TEXTS,
     UNKNOWN_CURRENCY,
     Rule,
@@ -31,6 +33,7 @@ from features.parsing import instants, numbers, text_codes
 from features.typed import Codes, TypedOrders
 
 PLACEHOLDER_BEFORE_US = -315_619_200_000_000  # 1960-01-01: older "orders" are mostly placeholder dates
+_SHOWN_STATUSES: Final = 5
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,10 @@ class Accounts:
         Valid rows equal to another in every column; they are kept.
     placeholder_dates
         Valid rows dated before 1960; kept, but worth a look.
+    opposite_quantities
+        Valid rows whose quantity is below 0 and whose amount is above; kept, but worth a look.
+    statuses
+        How many valid rows have each status, lower case, without WooCommerce's `wc-`.
     """
 
     n_valid: int
@@ -86,6 +93,8 @@ class Accounts:
     rejected_by_rule: Counter[str]
     identical_rows: int
     placeholder_dates: int
+    opposite_quantities: int
+    statuses: Counter[str]
 
     @property
     def n_rejected(self) -> int:
@@ -105,6 +114,8 @@ class Accounts:
             self.rejected_by_rule + other.rejected_by_rule,
             self.identical_rows + other.identical_rows,
             self.placeholder_dates + other.placeholder_dates,
+            self.opposite_quantities + other.opposite_quantities,
+            self.statuses + other.statuses,
         )
 
     def summary(self) -> str:
@@ -118,13 +129,19 @@ class Accounts:
             text += f"; {self.identical_rows:,} rows are identical to another and were kept"
         if self.placeholder_dates:
             text += f"; {self.placeholder_dates:,} rows are dated before 1960 (placeholder dates?)"
+        if self.opposite_quantities:
+            text += f"; {self.opposite_quantities:,} rows have a quantity below 0 and an amount above (sent back?)"
+        if self.statuses:
+            counted = self.statuses.most_common(_SHOWN_STATUSES)
+            text += "; counted as paid: " + ", ".join(f"{status} {count:,}" for status, count in counted)
+            text += f" and {len(self.statuses) - len(counted)} other statuses" * (len(self.statuses) > len(counted))
         if self.n_rejected * 10 > self.n_read:
             worst = Rule[most_first[0][0].upper()]
             text += f". Most rejected rows: {EXPLANATIONS[worst]}. See them with --rejected PATH"
         return text + "."
 
 
-NOTHING_READ: Final = Accounts(0, 0, Counter(), 0, 0)
+NOTHING_READ: Final = Accounts(0, 0, Counter(), 0, 0, 0, Counter())
 
 
 @dataclass(frozen=True)
@@ -165,8 +182,33 @@ def validate(raw: RawOrders, options: ReadOptions, now: int | None) -> Intake:
     old = int((done.log.ordered_at < PLACEHOLDER_BEFORE_US).sum())
     rejected = _rejected(raw, done)
     by_rule = Counter({one["values"]: one["counts"] for one in rejected.column("rule").value_counts().to_pylist()})
-    accounts = Accounts(done.log.n_rows, done.log.n_customers, by_rule, done.identical_rows, old)
+    accounts = Accounts(
+        done.log.n_rows,
+        done.log.n_customers,
+        by_rule,
+        done.identical_rows,
+        old,
+        _opposite_quantities(typed, done),
+        _statuses(typed, done),
+    )
     return Intake(done.log, rejected, accounts)
+
+
+def _opposite_quantities(typed: TypedOrders, done: Assembled) -> int:
+    if QUANTITY not in typed.numbers:
+        return 0
+    return int(((typed.numbers[QUANTITY] < 0.0) & (typed.amount > 0.0) & (done.broken == 0)).sum())
+
+
+def _statuses(typed: TypedOrders, done: Assembled) -> Counter[str]:
+    column = typed.texts.get(STATUS)
+    if column is None:
+        return Counter()
+    used = column.codes[(done.broken == 0) & (column.codes >= 0)]
+    found: Counter[str] = Counter()
+    for value, count in zip(column.values, np.bincount(used, minlength=len(column.values)).tolist(), strict=True):
+        found[plain_status(value)] += count
+    return +found  # without those that no usable row has
 
 
 def rules_broken(raw: RawOrders, options: ReadOptions, now: int | None) -> RuleArray:

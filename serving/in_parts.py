@@ -70,8 +70,9 @@ class Done:
         found = json.loads(text)
         read, made = found["read"], found["made"]
         sums = {int(days): (clv, own) for days, (clv, own) in made.pop("sums").items()}
-        by_rule = Counter(read.pop("rejected_by_rule"))
-        return Done(Accounts(**read, rejected_by_rule=by_rule), Tally(**made, sums=sums))
+        for name in ("rejected_by_rule", "statuses"):
+            read[name] = Counter(read[name])
+        return Done(Accounts(**read), Tally(**made, sums=sums))
 
 
 @dataclass(frozen=True)

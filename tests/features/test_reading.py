@@ -217,6 +217,25 @@ def test_orders_never_paid_do_not_count(csv_of: Write) -> None:
     intake = read_orders(path)
     assert rules(intake) == {"never_paid": 2}
     assert intake.log.amount.tolist() == [1.0, 8.0]
+    assert intake.accounts.statuses == {"completed": 1, "refunded": 1}
+    assert "counted as paid: completed 1, refunded 1" in intake.accounts.summary()
+
+
+def test_statuses_that_count_are_named_the_most_frequent_first(csv_of: Write) -> None:
+    rows = "".join(f"a,2024-01-{day:02},1,{status}\n" for status in "abcdefg" for day in range(1, 28 - ord(status) % 7))
+    summary = read_orders(csv_of("customer_id,ordered_at,amount,status\n" + rows)).accounts.summary()
+    shown = summary.partition("counted as paid: ")[2]
+    assert shown.endswith("and 2 other statuses.")
+    counts = [int(part.split()[1]) for part in shown.removesuffix(" and 2 other statuses.").split(", ")]
+    assert len(counts) == 5
+    assert counts == sorted(counts, reverse=True)
+
+
+def test_quantities_that_contradict_their_amount_are_told(csv_of: Write) -> None:
+    path = csv_of("customer_id,ordered_at,amount,quantity\na,2024-01-01,5,-1\na,2024-01-02,-5,-1\na,2024-01-03,5,1\n")
+    accounts = read_orders(path).accounts
+    assert (accounts.n_valid, accounts.opposite_quantities) == (3, 1)
+    assert "1 rows have a quantity below 0 and an amount above" in accounts.summary()
 
 
 def test_a_repeated_order_id_without_line_items(csv_of: Write) -> None:
