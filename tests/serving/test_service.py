@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import html
 import json
 import os
 import re
@@ -25,7 +26,7 @@ import pytest
 
 from serving.client import Client, ServiceError
 from serving.routes import ROUTES
-from serving.schemas import ErrorAnswer, ModelInfo, PredictResponse
+from serving.schemas import CustomerPrediction, ErrorAnswer, ModelInfo, PredictResponse
 
 pytestmark = pytest.mark.slow
 QUESTION = {"customers": [{"customer_id": "a", "orders": [{"ordered_at": "2024-01-01", "amount": 5.0}]}]}
@@ -175,6 +176,39 @@ def test_the_page_loads_nothing_from_elsewhere(server: Server) -> None:
     assert "http://" not in page.text.replace("http://localhost", "")
     assert "https://" not in page.text
     assert "<script" not in page.text
+
+
+@pytest.fixture
+def page(server: Server, give_up: Callable[[str], None], tmp_path: Path) -> str:
+    """The page at `/` as a browser has it."""
+    if (chromium := shutil.which("chromium")) is None:
+        give_up("it needs Debian's chromium")
+    quiet = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
+    quiet += ["--disable-background-networking", "--disable-component-update", f"--user-data-dir={tmp_path}"]
+    done = subprocess.run(
+        [str(chromium), *quiet, "--dump-dom", str(server.client.base_url)],
+        capture_output=True,
+        check=True,
+        text=True,
+        timeout=60,
+    )
+    return done.stdout
+
+
+def test_what_a_browser_shows_of_the_example_can_be_run(server: Server, page: str) -> None:
+    shown = html.unescape(page.partition("<pre>")[2].partition("</pre>")[0])
+    example = shown.replace("http://localhost:3000", str(server.client.base_url).rstrip("/"))
+    assert example != shown
+    answer = subprocess.run(["bash", "-c", example], capture_output=True, check=True, text=True).stdout
+    (anna,) = PredictResponse.model_validate_json(answer).customers
+    assert isinstance(anna, CustomerPrediction)
+    assert (anna.customer_id, anna.historic_clv) == ("anna", 72.5)
+
+
+def test_the_links_of_the_page_lead_somewhere(server: Server, page: str) -> None:
+    links = re.findall('href="([^"]+)"', page)
+    assert len(links) == 5
+    assert {server.client.get(link).status_code for link in links} == {200}
 
 
 def test_the_openapi_document_describes_what_is_served(server: Server) -> None:
