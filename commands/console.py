@@ -32,6 +32,8 @@ FEW_CUSTOMERS: Final = 300
 """Below, a plain warning: the trees' weight shrinks and every figure is rough."""
 STDERR: Final = Console(stderr=True, highlight=False)
 STDOUT: Final = Console(highlight=False)
+_WIDEST: Final = 200
+"""Characters of a table that no figure may be cut off in."""
 
 
 def _money(value: float) -> str:
@@ -123,7 +125,7 @@ def print_cases(cases: Sequence[Case]) -> None:
             table.add_column(heading, justify="right", no_wrap=True)
         for name, values in document["models"].items():
             table.add_row(name, *(_shown(values, column) for column in _COLUMNS))
-        STDOUT.print(table)
+        _print_whole(table)
         if not case.has_signal:
             STDOUT.print("No usable signal: the past of these customers does not tell what they will spend.")
         if document["n_customers"] < FEW_CUSTOMERS:
@@ -136,6 +138,12 @@ def print_cases(cases: Sequence[Case]) -> None:
         for name, found in case.differences.items():
             STDOUT.print(f"clv less {name}, 95 % paired interval: {_told(found, _RANKING)}", soft_wrap=True)
     STDOUT.print(f"\n{_LEGEND}\n", style="dim")
+
+
+def _print_whole(table: Table) -> None:
+    """Print a table with no figure cut off, be it wider than the terminal."""
+    needed = STDOUT.measure(table, options=STDOUT.options.update(max_width=_WIDEST)).maximum
+    Console(file=STDOUT.file, width=max(needed, STDOUT.width), highlight=False).print(table)
 
 
 def _told(found: Mapping[str, Estimate], names: Sequence[str]) -> str:

@@ -49,6 +49,17 @@ def test_the_whole_path(home: Path, small_csv: str, tmp_path: Path, capsys: pyte
     assert "Registered: clv" in re.sub(r"\s+", " ", capsys.readouterr().err)
 
 
+def test_a_narrow_terminal_cuts_no_figure_off(
+    home: Path, small_csv: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "50")
+    assert run(["backtest", small_csv, "--horizon-days", "30", "--as-of", "2023-08-01"]) == 0
+    shown = capsys.readouterr().out
+    assert "…" not in shown
+    (ours,) = (line.split() for line in shown.splitlines() if line.startswith(" clv  "))
+    assert len(ours) == 9
+
+
 def test_backtest_prints_one_json_document_and_writes_predictions(
     home: Path, small_csv: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

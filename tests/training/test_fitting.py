@@ -249,6 +249,30 @@ def test_the_calendar_is_that_of_the_days_of_each_window() -> None:
     assert abs(np.mean(RETAIL_CALENDAR)) < 0.005
 
 
+def test_the_calendar_is_what_the_census_counted() -> None:
+    """Monthly Retail Trade, not adjusted, millions of dollars: GAFO, and electronic shopping and mail-order houses."""
+    counted = np.array(
+        [
+            [
+                [43533, 45999, 51526, 51479, 55557, 53585, 52522, 58714, 53061, 56556, 65498, 94583],  # 1996
+                [47409, 47286, 55045, 52639, 57737, 55641, 55712, 60967, 55307, 59385, 67945, 98314],  # 1997
+            ],
+            [
+                [4549, 4226, 4703, 4566, 4563, 4250, 4442, 4586, 4875, 5816, 6676, 7854],
+                [5042, 4577, 5594, 5491, 5304, 5204, 5198, 5165, 6080, 6693, 7029, 8690],
+            ],
+        ]
+    )
+    months = np.arange("1996-01", "1998-02", dtype="datetime64[M]").astype("datetime64[D]")
+    days = np.diff(months).astype(int).reshape(2, 12)
+    a_day = np.log(counted / days)
+    growth = (a_day[:, 1] - a_day[:, 0]).mean(axis=1)  # a year
+    of_month = a_day - (growth[:, np.newaxis] * np.arange(24) / 12).reshape(2, 2, 12)
+    season = of_month.mean(axis=1)
+    season -= np.average(season, axis=1, weights=days.mean(axis=0))[:, np.newaxis]
+    assert np.allclose(season.mean(axis=0), RETAIL_CALENDAR, atol=0.006)
+
+
 def test_the_level_repeats_a_season_seen_before() -> None:
     def season(month: float) -> float:
         return float(0.4 * np.cos(2 * np.pi * (month + 0.5) * 30 / 365.25))
