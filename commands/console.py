@@ -126,6 +126,7 @@ def print_cases(cases: Sequence[Case]) -> None:
         for name, values in document["models"].items():
             table.add_row(name, *(_shown(values, column) for column in _COLUMNS))
         _print_whole(table)
+        STDOUT.print(_in_words(document["models"], document["actual_total"]))
         if not case.has_signal:
             STDOUT.print("No usable signal: the past of these customers does not tell what they will spend.")
         if document["n_customers"] < FEW_CUSTOMERS:
@@ -138,6 +139,20 @@ def print_cases(cases: Sequence[Case]) -> None:
         for name, found in case.differences.items():
             STDOUT.print(f"clv less {name}, 95 % paired interval: {_told(found, _RANKING)}", soft_wrap=True)
     STDOUT.print(f"\n{_LEGEND}\n", style="dim")
+
+
+def _in_words(models: Mapping[str, Mapping[str, float | None]], actual_total: float) -> str:
+    """What a window's figures mean to somebody who runs a shop."""
+    ours, by_scores = models["clv"], models["rfm_score"]
+    if (bias := ours["bias"]) is None:
+        return "In words: nobody spent anything in this window."
+    off = f"{abs(bias):.0%} too {'much' if bias > 0 else 'little'}"
+    best, scored, inside = _shown(ours, "top10_capture"), _shown(by_scores, "top10_capture"), _shown(ours, "coverage")
+    return (
+        f"In words: clv predicted {actual_total * (1 + bias):,.2f} in all, {off}; the tenth of the customers that it "
+        f"ranks highest brought {best} of the value (by RFM score: {scored}); {inside} of the customers spent what "
+        "their 80% interval says."
+    )
 
 
 def _print_whole(table: Table) -> None:

@@ -58,6 +58,10 @@ def test_a_narrow_terminal_cuts_no_figure_off(
     assert "…" not in shown
     (ours,) = (line.split() for line in shown.splitlines() if line.startswith(" clv  "))
     assert len(ours) == 9
+    words = " ".join(shown.partition("In words: ")[2].split())
+    assert re.match(r"clv predicted [\d,.]+ in all, \d+% too (much|little); the tenth of the customers that it", words)
+    assert f"brought {ours[7]} of the value" in words
+    assert f"{ours[8]} of the customers spent what their 80% interval says." in words
 
 
 def test_backtest_prints_one_json_document_and_writes_predictions(
