@@ -6,6 +6,7 @@ import os
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pandas as pd
@@ -30,10 +31,10 @@ NOW = parse_instant("2026-01-01")
 
 
 @pytest.fixture
-def give_up(request: pytest.FixtureRequest) -> Callable[[str], None]:
+def give_up(request: pytest.FixtureRequest) -> Callable[[str], NoReturn]:
     """End a test that lacks something on this machine; the summary names it, and `.ci/run` lets nothing be lacking."""
 
-    def end(lacking: str) -> None:
+    def end(lacking: str) -> NoReturn:
         because = f"{request.node.name} was not run: {lacking}"
         (pytest.fail if "CLV_RUN_ALL_TESTS" in os.environ else pytest.skip)(because)
 

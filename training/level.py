@@ -34,7 +34,6 @@ MAX_WINDOWS: Final = 37
 """Three years and a month of windows: each season is seen thrice."""
 MIN_HISTORY_DAYS: Final = 90
 
-_YEAR: Final = 365.25
 RETAIL_CALENDAR: Final = (-0.14, -0.10, -0.05, -0.05, -0.05, -0.07, -0.10, -0.05, -0.02, 0.04, 0.18, 0.42)
 """Log of retail sales per day, January to December, less their mean over the year and their growth.
 
@@ -44,6 +43,7 @@ sell (GAFO) and of mail order and electronic shopping.
 CALENDAR_SHARE, CALENDAR_SPREAD = 0.4, 0.3
 """How much of that calendar a shop follows: mean and standard deviation over shops."""
 
+_YEAR: Final = 365.25
 _CONSTANT, _SEASON, _SHOCK = (0.03, 0.1), (0.03, 0.1, 0.2, 0.4), (0.05, 0.1, 0.2)
 """Standard deviations of the parts of s, in log units."""
 _SHOCK_DAYS: Final = (30.0, 120.0)

@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
-from typing import Any
+from typing import Any, NoReturn
 
 import httpx
 import pytest
@@ -179,14 +179,14 @@ def test_the_page_loads_nothing_from_elsewhere(server: Server) -> None:
 
 
 @pytest.fixture
-def page(server: Server, give_up: Callable[[str], None], tmp_path: Path) -> str:
+def page(server: Server, give_up: Callable[[str], NoReturn], tmp_path: Path) -> str:
     """The page at `/` as a browser has it."""
     if (chromium := shutil.which("chromium")) is None:
         give_up("it needs Debian's chromium")
     quiet = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
     quiet += ["--disable-background-networking", "--disable-component-update", f"--user-data-dir={tmp_path}"]
     done = subprocess.run(
-        [str(chromium), *quiet, "--dump-dom", str(server.client.base_url)],
+        [chromium, *quiet, "--dump-dom", str(server.client.base_url)],
         capture_output=True,
         check=True,
         text=True,

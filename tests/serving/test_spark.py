@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import mlflow
 import numpy as np
@@ -58,7 +58,7 @@ def missing() -> str | None:
 
 
 @pytest.fixture(autouse=True)
-def spark_is_here(give_up: Callable[[str], None]) -> None:
+def spark_is_here(give_up: Callable[[str], NoReturn]) -> None:
     """One reason a test, so that the summary names each test that was not run."""
     if (lacking := missing()) is not None:
         give_up(lacking)

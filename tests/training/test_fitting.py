@@ -19,7 +19,6 @@ from training.cutoffs import longest_horizon
 from training.examples import Snapshots, training_examples
 from training.fitting import fit, informative
 from training.gate import gate
-from training.level import CALENDAR_SHARE, RETAIL_CALENDAR, Windows, forecast, retail_calendar
 from training.parts import calibrate
 from training.simulation import PURCHASES, simulate
 from training.train import train
@@ -202,100 +201,3 @@ def test_uninformative_features_are_left_to_the_catalogue(shop: OrderLog) -> Non
     assert "frequency" in kept
     assert "n_products" not in kept
     assert set(kept) < set(features.catalogue.CATALOGUE.names)
-
-
-def windows(ratios: list[float], variance: float = 0.0025) -> Windows:
-    """Matured windows of 30 days, oldest first, the last one just ended."""
-    n = len(ratios)
-    place = np.arange(-n, 0).astype(float)
-    return Windows(place, 400.0 + 30.0 * np.arange(n), np.array(ratios, dtype=float), np.full(n, variance))
-
-
-OLD = np.full(500, 60.0)
-"""Everyone has known the shop for 60 bins: what was learnt from is an average over years."""
-
-
-SPRING, AUTUMN, NEW_YEAR = (parse_instant(day) for day in ("2023-03-01", "2023-11-01", "2024-01-01"))
-
-
-def test_the_level_is_the_calendars_without_history_and_near_it_with_little() -> None:
-    nothing, one = forecast(windows([]), OLD, SPRING, 30), forecast(windows([0.5]), OLD, SPRING, 30)
-    assert nothing.mean == pytest.approx(CALENDAR_SHARE * RETAIL_CALENDAR[2], abs=0.01)
-    assert nothing.sd == 0.3
-    assert nothing.mean < one.mean < 0.4
-
-
-def test_a_first_christmas_is_expected_before_it_was_seen() -> None:
-    even = windows([0.0] * 7)
-    before, after = forecast(even, OLD, AUTUMN, 61), forecast(even, OLD, NEW_YEAR, 31)
-    assert 0.05 < before.mean < CALENDAR_SHARE * max(RETAIL_CALENDAR)
-    assert -0.1 < after.mean < -0.02
-
-
-def test_a_christmas_seen_before_is_repeated_and_one_that_was_none_is_not_expected_again() -> None:
-    none = forecast(windows([0.0] * 36), OLD, AUTUMN, 61)
-    assert abs(none.mean) < 0.05
-    months = (AUTUMN // DAY_US + np.arange(-36, 0) * 30 + 15).astype("datetime64[D]").astype("datetime64[M]")
-    strong = 2.0 * np.array(RETAIL_CALENDAR)[months.astype(int) % 12]
-    assert forecast(windows(list(strong)), OLD, AUTUMN, 61).mean == pytest.approx(2.0 * 0.3, abs=0.12)
-
-
-def test_the_calendar_is_that_of_the_days_of_each_window() -> None:
-    bins = np.array([-1.0, 0.0, 1.0])
-    found = retail_calendar(bins, parse_instant("2023-12-01"))  # November, December, its last day and January
-    assert found[0] == pytest.approx(RETAIL_CALENDAR[10])
-    assert found[1] == pytest.approx(RETAIL_CALENDAR[11])
-    assert RETAIL_CALENDAR[0] < found[2] < RETAIL_CALENDAR[0] + 0.03
-    assert abs(np.mean(RETAIL_CALENDAR)) < 0.005
-
-
-def test_the_calendar_is_what_the_census_counted() -> None:
-    """Monthly Retail Trade, not adjusted, millions of dollars: GAFO, and electronic shopping and mail-order houses."""
-    counted = np.array(
-        [
-            [
-                [43533, 45999, 51526, 51479, 55557, 53585, 52522, 58714, 53061, 56556, 65498, 94583],  # 1996
-                [47409, 47286, 55045, 52639, 57737, 55641, 55712, 60967, 55307, 59385, 67945, 98314],  # 1997
-            ],
-            [
-                [4549, 4226, 4703, 4566, 4563, 4250, 4442, 4586, 4875, 5816, 6676, 7854],
-                [5042, 4577, 5594, 5491, 5304, 5204, 5198, 5165, 6080, 6693, 7029, 8690],
-            ],
-        ]
-    )
-    months = np.arange("1996-01", "1998-02", dtype="datetime64[M]").astype("datetime64[D]")
-    days = np.diff(months).astype(int).reshape(2, 12)
-    a_day = np.log(counted / days)
-    growth = (a_day[:, 1] - a_day[:, 0]).mean(axis=1)  # a year
-    of_month = a_day - (growth[:, np.newaxis] * np.arange(24) / 12).reshape(2, 2, 12)
-    season = of_month.mean(axis=1)
-    season -= np.average(season, axis=1, weights=days.mean(axis=0))[:, np.newaxis]
-    assert np.allclose(season.mean(axis=0), RETAIL_CALENDAR, atol=0.006)
-
-
-def test_the_level_repeats_a_season_seen_before() -> None:
-    def season(month: float) -> float:
-        return float(0.4 * np.cos(2 * np.pi * (month + 0.5) * 30 / 365.25))
-
-    found = forecast(windows([season(month) for month in range(-36, 0)]), OLD, SPRING, 30)
-    assert found.mean == pytest.approx(season(0), abs=0.1)
-    assert found.sd < 0.15
-
-
-def test_the_level_of_a_longer_horizon_is_that_of_all_its_months() -> None:
-    ratios = [0.4 * np.cos(2 * np.pi * (month + 0.5) * 30 / 365.25) for month in range(-36, 0)]
-    year = forecast(windows(ratios), OLD, SPRING, 365)
-    assert abs(year.mean) < 0.08
-    assert abs(year.mean) < abs(forecast(windows(ratios), OLD, SPRING, 90).mean)
-
-
-def test_what_lasts_counts_by_the_share_of_a_year_that_was_seen() -> None:
-    found = [forecast(windows([0.2] * n), OLD, SPRING, 90) for n in (3, 6, 9, 13)]
-    assert found[1].mean < 0.06  # half a year of it may be half a season
-    assert found[-1].mean == pytest.approx(0.2, abs=0.02)
-    assert [one.mean for one in found] == sorted(one.mean for one in found)
-    assert [one.sd for one in found] == sorted((one.sd for one in found), reverse=True)
-
-
-def test_the_level_is_clipped() -> None:
-    assert forecast(windows([3.0] * 36), OLD, SPRING, 30).mean <= 0.9
