@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from itertools import pairwise
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -14,7 +13,7 @@ import pyarrow as pa
 from features.arrays import IntArray
 from features.arrow import array
 from features.columns import CUSTOMER_ID
-from features.hashing import HashArray, hashes, runs
+from features.hashing import hashes
 from features.ordering import stable_order
 from features.parsing import text_codes
 
@@ -27,7 +26,7 @@ def into_files(chunks: Iterator[pa.Table], paths: Sequence[Path], on_rows: Calla
     """Deal rows out to files, an Arrow stream each, by the hash of their customer; returns how many there were."""
     dealer: _Dealer | None = None
     with ExitStack() as stack:
-        for table in _tables(chunks):
+        for table in in_bulk(chunks):
             if dealer is None:
                 files = [stack.enter_context(pa.OSFile(str(path), "wb")) for path in paths]
                 schema = table.schema.append(pa.field(ROW, pa.int64()))
@@ -38,68 +37,13 @@ def into_files(chunks: Iterator[pa.Table], paths: Sequence[Path], on_rows: Calla
 
 
 def in_memory(chunks: Iterator[pa.Table], n_parts: int, on_rows: Callable[[int], None]) -> tuple[pa.Table, ...]:
-    """Parts of about the same size: the log cut as it lies where each customer's rows lie together, else dealt out.
-
-    Parts that are cut follow each other as the log does and have no ROW.
-    """
+    """Deal rows out to tables, by the hash of their customer."""
     piles = [_Pile() for _ in range(n_parts)]
-    dealer, lying, mixed = _Dealer(piles), _Lying(), False
-    for table in _tables(chunks):
-        if mixed:
-            dealer.deal(table)
-        elif not lying.take(table):
-            mixed = True
-            lying.deal(dealer)
+    dealer = _Dealer(piles)
+    for table in in_bulk(chunks):
+        dealer.deal(table)
         on_rows(table.num_rows)
-    if not mixed and lying.is_clustered:
-        return lying.cut(n_parts)
-    lying.deal(dealer)
     return tuple(pa.concat_tables(pile.held) for pile in piles)
-
-
-class _Lying:
-    """Rows as they were read, as long as no customer may have come back after another one."""
-
-    def __init__(self) -> None:
-        self._tables: list[pa.Table] = []
-        self._n_rows = 0
-        self._last: HashArray = np.empty(0, dtype=np.uint64)
-        self._begins: list[IntArray] = []
-        self._ids: list[HashArray] = []
-
-    def take(self, table: pa.Table) -> bool:
-        """Add a table; whether each customer's rows lie together in it."""
-        begins, ids = runs(table.column(CUSTOMER_ID))
-        goes_on = int(len(ids) > 0 and np.array_equal(ids[:1], self._last))
-        self._ids.append(ids[goes_on:])
-        self._begins.append(begins[goes_on:] + self._n_rows)
-        self._tables.append(table)
-        self._n_rows += table.num_rows
-        self._last = ids[-1:] if len(ids) else self._last
-        return _distinct(self._ids[-1])
-
-    @property
-    def is_clustered(self) -> bool:
-        """Whether each customer's rows lie together in all tables."""
-        return _distinct(np.concatenate(self._ids))
-
-    def cut(self, n_parts: int) -> tuple[pa.Table, ...]:
-        """Parts of the log as it lies."""
-        begins = np.concatenate([*self._begins, [self._n_rows]])
-        wanted = np.arange(n_parts) * self._n_rows // n_parts
-        edges = [*begins[np.searchsorted(begins, wanted)].tolist(), self._n_rows]
-        whole = pa.concat_tables(self._tables)
-        return tuple(whole.slice(low, high - low) for low, high in pairwise(edges))
-
-    def deal(self, dealer: _Dealer) -> None:
-        """Give the tables away."""
-        while self._tables:
-            dealer.deal(self._tables.pop(0))
-
-
-def _distinct(ids: HashArray) -> bool:
-    ascending = np.sort(ids)
-    return bool((ascending[1:] != ascending[:-1]).all())
 
 
 class _Takes(Protocol):
@@ -143,12 +87,12 @@ def with_rows(table: pa.Table, rows: IntArray) -> pa.Table:
     return table.append_column(ROW, array(rows))
 
 
-def _tables(chunks: Iterator[pa.Table]) -> Iterator[pa.Table]:
-    """Tables of about a quarter of a million rows, after an empty one that tells the schema."""
+def in_bulk(chunks: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    """Tables of about a quarter of a million rows without dictionaries, after an empty one that tells the schema."""
     held: list[pa.Table] = []
     n_held = 0
     for number, chunk in enumerate(chunks):
-        if number == 0:
+        if number == 0 and CUSTOMER_ID in chunk.column_names:
             text_codes(chunk.column(CUSTOMER_ID).slice(0, 0), CUSTOMER_ID)  # refuses a type that cannot be an id
         held.append(chunk)
         n_held += chunk.num_rows

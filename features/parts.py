@@ -19,8 +19,9 @@ import pyarrow.compute as pc
 
 from features.arrays import IntArray, RuleArray
 from features.arrow import to_numpy
-from features.columns import CURRENCY, CUSTOMER_ID, ORDERED_AT
-from features.dealing import ROW, in_memory, into_files, with_rows
+from features.clustered import Clustered, clustered
+from features.columns import CURRENCY, CUSTOMER_ID, LINE_ITEM_COLUMNS, ORDER_ID, ORDERED_AT
+from features.dealing import ROW, in_memory, into_files
 from features.instants import DAY_US, next_midnight
 from features.options import ReadOptions
 from features.parsing import instants, text_codes
@@ -75,9 +76,11 @@ class Parts:
     malformed
         Text of each row that is in no part, by its 1-based number in the source.
     folder
-        Where the parts lie, one Arrow stream each; None where they are held in memory.
+        Where the parts lie, one Arrow stream each, and what else needs room; None where memory has it.
     tables
-        The parts that are held in memory; those of a log cut as it lies follow each other and have no ROW.
+        The parts that are held in memory.
+    clustered
+        The parts of a log that is stored by customer, where they are read where they lie.
     """
 
     options: ReadOptions
@@ -87,6 +90,7 @@ class Parts:
     malformed: dict[int, str] = field(default_factory=dict)
     folder: Path | None = None
     tables: tuple[pa.Table, ...] = ()
+    clustered: Clustered | None = None
 
     def intake(self, place: int) -> Intake:
         """Read and validate a part; rows of the source that are in no part are accounted for with the first one.
@@ -121,7 +125,7 @@ class Parts:
         """Midnight after the last usable order of all parts; 0 without one."""
         if self.n_parts == 1:
             return self._only.log.complete_until
-        latest = [self._latest(place) for place in range(self.n_parts)]
+        latest = [self._latest(table.column(ORDERED_AT)) for table in self._tables(ORDERED_AT)]
         found = 0
         for place in np.argsort(latest)[::-1].tolist():
             if next_midnight(latest[place]) <= found:
@@ -129,22 +133,24 @@ class Parts:
             found = max(found, self.intake(place).log.complete_until)
         return found
 
-    def _latest(self, place: int) -> int:
-        at = instants(self._table(place).column(ORDERED_AT), self.options)
+    def _latest(self, column: pa.ChunkedArray) -> int:
+        at = instants(column, self.options)
         return int(at.max(initial=0, where=at <= self.now + DAY_US))
 
     @cached_property
     def settings(self) -> ReadOptions:
         """The options, with the one currency of all parts."""
-        if CURRENCY not in self._table(0).column_names:
+        if CURRENCY not in self._column_names:
             return self.options
-        found = [pc.unique(self._table(place).column(CURRENCY)) for place in range(self.n_parts)]
+        found = [pc.unique(table.column(CURRENCY)) for table in self._tables(CURRENCY)]
         return replace(self.options, currency=currency_of(text_codes(pa.chunked_array(found), CURRENCY), self.options))
 
     @cached_property
     def _shared(self) -> tuple[IntArray, RuleArray]:
         """Places of rows that break a rule beside rows of other parts, ascending, and their rules."""
-        together = rows_of_shared_ids(self._tables(), self._tables(), self.folder)
+        names = self._column_names
+        ids_count = ORDER_ID in names and not any(name in names for name in LINE_ITEM_COLUMNS)
+        together = rows_of_shared_ids(self._tables(ORDER_ID), self._tables(), self.folder) if ids_count else None
         if together is None:
             return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.uint8)
         rules = rules_broken(RawOrders(together.drop_columns([ROW]), {}), self.options, self.now)
@@ -156,19 +162,24 @@ class Parts:
     @property
     def n_ids(self) -> int:
         """Distinct customer ids, those without a usable row included."""
-        return sum(pc.count_distinct(table.column(CUSTOMER_ID)).as_py() for table in self._tables())
+        return sum(pc.count_distinct(table.column(CUSTOMER_ID)).as_py() for table in self._tables(CUSTOMER_ID))
 
-    def _tables(self) -> Iterator[pa.Table]:
+    @property
+    def _column_names(self) -> list[str]:
+        return self.clustered.column_names if self.clustered else self._table(0).column_names
+
+    def _tables(self, *names: str) -> Iterator[pa.Table]:
+        """All parts, one after the other; columns that are not named need not be there. Without names, all are."""
+        if self.clustered and names:
+            return self.clustered.tables(names)
         return (self._table(place) for place in range(self.n_parts))
 
     def _table(self, place: int) -> pa.Table:
         """Rows of a part; on disk they are mapped rather than loaded: only columns that are looked at are read."""
+        if self.clustered:
+            return self.clustered.table(place)
         if self.folder is None:
-            table = self.tables[place]
-            if self.n_parts == 1 or ROW in table.column_names:
-                return table
-            first = sum(before.num_rows for before in self.tables[:place])
-            return with_rows(table, np.arange(first, first + table.num_rows))
+            return self.tables[place]
         with pa.memory_map(str(_path(self.folder, place))) as stream:
             return pa.ipc.open_stream(stream).read_all()
 
@@ -188,6 +199,12 @@ def part_orders(
     if split.n_parts == 1:
         whole = source.read()
         return Parts(options, now, 1, whole.table.num_rows, dict(whole.malformed), tables=(whole.table,))
+    in_place = clustered(source, split.n_parts)
+    if in_place:
+        if split.folder:
+            split.folder.mkdir(parents=True)
+        on_rows(source.n_rows_about)
+        return Parts(options, now, split.n_parts, source.n_rows_about, folder=split.folder, clustered=in_place)
     if split.folder is None:
         tables = in_memory(source.chunks, split.n_parts, on_rows)
         n_rows = sum(table.num_rows for table in tables)

@@ -54,9 +54,10 @@ def read_sample(
     accounts, rows, rejected = NOTHING_READ, [], []
     share = min(1.0, n_customers / max(1, parts.n_ids), n_rows / parts.n_rows)
     for place in range(parts.n_parts):
-        intake = parts.intake(place)
+        raw = parts.raw(place)
+        intake = validate(raw, parts.settings, parts.now)
         chosen = intake.log.customer_ids[drawn(intake.log, share, rng)]
-        rows.append(_usable_rows(parts.raw(place), intake.rejected, chosen))
+        rows.append(_usable_rows(raw, intake.rejected, chosen))
         rejected.append(intake.rejected)
         accounts += intake.accounts
         on_rows(intake.accounts.n_valid)

@@ -10,19 +10,19 @@ import pyarrow as pa
 
 from features.arrays import AnyArray
 from features.arrow import array
-from features.columns import LINE_ITEM_COLUMNS, ORDER_ID
+from features.columns import ORDER_ID
 from features.hashing import HashArray, hashes
 
 _NONE = np.empty(0, dtype=np.uint64)
 
 
 def rows_of_shared_ids(tables: Iterator[pa.Table], again: Iterator[pa.Table], folder: Path | None) -> pa.Table | None:
-    """Rows whose order id stands in more than one table; None where there are none, or ids do not count.
+    """Rows whose order id stands in more than one table; None where there are none.
 
     Parameters
     ----------
     tables, again
-        The parts, twice.
+        Order ids of the parts; all of their columns.
     folder
         Where hashes of ids may be put meanwhile; None: they are kept in memory.
     """
@@ -41,8 +41,6 @@ def _in_several(tables: Iterator[pa.Table], folder: Path | None) -> HashArray:
     """Hashes of order ids that stand in more than one table, ascending."""
     shelves = _Shelves(folder)
     for table in tables:
-        if ORDER_ID not in table.column_names or any(name in table.column_names for name in LINE_ITEM_COLUMNS):
-            return _NONE
         shelves.add(np.setdiff1d(hashes(table.column(ORDER_ID)), np.zeros(1, dtype=np.uint64)))  # 0: no id
     return np.concatenate([_twice(hashed) for hashed in shelves.taken()])
 

@@ -6,9 +6,10 @@ import csv
 import gzip
 import io
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import IO, Final, cast
 
 import pyarrow as pa
@@ -27,6 +28,8 @@ _DELIMITERS: Final = ",;\t|"
 _SHORT_ROW_BYTES: Final = 20
 _CHUNK_ROWS: Final = 1 << 17
 
+RowsFrom = Callable[[Collection[str] | None, int], Iterator[pa.Table]]
+
 
 @dataclass(frozen=True)
 class RawSource:
@@ -42,12 +45,16 @@ class RawSource:
         Text of each row that no reader could split, by its 1-based number; complete when `chunks` is exhausted.
     may_change
         Whether another reading may find other rows without a sign of it, as in a database.
+    rows_from
+        Reads it again, as often as wanted: the columns of these contract names (None: all) from a row on, as `chunks`;
+        None where it can be read but once.
     """
 
     n_rows_about: int
     chunks: Iterator[pa.Table]
     malformed: dict[int, str] = field(default_factory=dict)
     may_change: bool = False
+    rows_from: RowsFrom | None = None
 
     def read(self) -> RawOrders:
         """Read it whole."""
@@ -195,19 +202,39 @@ def _open_parquet(source: str, paths: list[str], filesystem: pa_fs.FileSystem, o
     """All files have the columns of the first one, by name; one that lacks an optional column has nulls there."""
     schema = pq.read_schema(paths[0], filesystem=filesystem)
     columns = resolve(schema.names, options.mapping)
-    wanted = pa.schema([schema.field(name) for name in dict.fromkeys(columns.values())])
-    n_rows = sum(pq.read_metadata(path, filesystem=filesystem).num_rows for path in paths)
+    files = filesystem.get_file_info(paths)
+    counts = [pq.read_metadata(path, filesystem=filesystem).num_rows for path in paths]
 
-    def chunks() -> Iterator[pa.Table]:
+    def rows_from(names: Collection[str] | None, first: int) -> Iterator[pa.Table]:
+        taken = {name: column for name, column in columns.items() if names is None or name in names}
+        wanted = pa.schema([schema.field(column) for column in dict.fromkeys(taken.values())])
         with _readable(source):
-            yield _renamed(_empty(wanted), columns)
-            for path in paths:
-                with pq.ParquetFile(path, filesystem=filesystem) as file:
-                    present = [name for name in wanted.names if name in file.schema_arrow.names]
-                    for batch in file.iter_batches(_CHUNK_ROWS, columns=present, use_threads=False):
-                        yield _renamed(_fitted(batch, wanted), columns)
+            yield _renamed(_empty(wanted), taken)
+            for info, begin, end in zip(files, accumulate([0, *counts]), accumulate(counts), strict=False):
+                if end > first:
+                    for batch in _batches(filesystem, info, wanted, max(0, first - begin)):
+                        yield _renamed(_fitted(batch, wanted), taken)
 
-    return RawSource(n_rows, chunks())
+    local = isinstance(filesystem, pa_fs.LocalFileSystem)
+    return RawSource(sum(counts), rows_from(None, 0), rows_from=rows_from if local else None)
+
+
+def _batches(
+    filesystem: pa_fs.FileSystem, info: pa_fs.FileInfo, schema: pa.Schema, first: int
+) -> Iterator[pa.RecordBatch]:
+    """Columns of a Parquet file from a row on; what it lacks is left out. Row groups before it are not touched."""
+    now = filesystem.get_file_info(info.path)
+    if (now.size, now.mtime_ns) != (info.size, info.mtime_ns):
+        raise OrdersError(f"{info.path!r} changed while it was being read. Start again when it is written.")
+    with pq.ParquetFile(info.path, filesystem=filesystem) as file:
+        counts = [file.metadata.row_group(number).num_rows for number in range(file.num_row_groups)]
+        groups = [number for number, end in enumerate(accumulate(counts)) if end > first]
+        surplus = first - sum(counts[: groups[0]]) if groups else 0
+        present = [name for name in schema.names if name in file.schema_arrow.names]
+        for batch in file.iter_batches(_CHUNK_ROWS, row_groups=groups, columns=present, use_threads=False):
+            if surplus < len(batch):
+                yield batch.slice(surplus)
+            surplus = max(0, surplus - len(batch))
 
 
 def _empty(schema: pa.Schema) -> pa.Table:

@@ -126,32 +126,70 @@ def test_memory_decides_how_a_log_is_parted() -> None:
     assert Split.within(10**9, 1, 0, folder) == Split(1)
 
 
-@pytest.mark.parametrize("mixed", ["never", "never, numbers", "at the end", "by nobody"])
-def test_a_log_that_lies_by_customer_is_cut_where_it_lies(
-    tmp_path: Path, mixed: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(dealing, "_AT_ONCE", 500)
+def by_customer(mixed: str = "never") -> pa.Table:
+    """The same orders, each customer's rows together; or almost."""
     table = messy().filter(pc.not_equal(messy().column("customer_id"), "")).sort_by("customer_id")
     if mixed == "never, numbers":
         codes = pc.cast(table.column("customer_id").combine_chunks().dictionary_encode().indices, pa.int64())
-        table = table.set_column(0, "customer_id", pc.add(codes, 10_000))
-    elif mixed == "at the end":
-        table = pa.concat_tables([table, table.slice(0, 3)])
-    elif mixed == "by nobody":
+        return table.set_column(0, "customer_id", pc.add(codes, 10_000))
+    if mixed == "never, dictionaries":
+        return table.set_column(0, "customer_id", table.column("customer_id").dictionary_encode())
+    if mixed == "at the end":
+        return pa.concat_tables([table, table.slice(0, 3)])
+    if mixed == "by nobody":
         ids = np.array(table.column("customer_id"), dtype=object)
         ids[[700, 900]] = None
-        table = table.set_column(0, "customer_id", pa.array(ids))
-    pq.write_table(table, tmp_path / "orders.parquet", row_group_size=400)
-    parts = parted(tmp_path / "orders.parquet", None)
+        return table.set_column(0, "customer_id", pa.array(ids))
+    return table
+
+
+@pytest.mark.parametrize("parked", [False, True], ids=["in memory", "on disk"])
+@pytest.mark.parametrize("mixed", ["never", "never, numbers", "never, dictionaries", "at the end", "by nobody"])
+def test_a_log_stored_by_customer_is_read_where_it_lies(
+    tmp_path: Path, mixed: str, parked: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dealing, "_AT_ONCE", 500)
+    table, path = by_customer(mixed), tmp_path / "orders"
+    path.mkdir()
+    for place in range(2):
+        pq.write_table(table.slice(place * 1_300, (1_300, 9_999)[place]), path / f"{place}.parquet", row_group_size=400)
+    parts = parted(path, tmp_path / "parts" if parked else None)
+    assert (parts.clustered is not None) == mixed.startswith("never")
+    assert list(tmp_path.glob("parts/*.arrow")) == [] or not mixed.startswith("never")
     intakes = [parts.intake(place) for place in range(parts.n_parts)]
-    whole = read_orders(str(tmp_path / "orders.parquet"), now=NOW)
+    whole = read_orders(str(path), now=NOW)
     assert facts(intakes) == facts([whole])
     assert rejected(intakes) == rejected([whole])
     assert sum((intake.accounts for intake in intakes), NOTHING_READ) == whole.accounts
+    assert parts.complete_until == whole.log.complete_until
+    assert parts.n_ids == len(set(table.column("customer_id").drop_null().to_pylist()))
     as_they_come = np.concatenate([intake.log.customer_ids for intake in intakes])
     assert (as_they_come.tolist() == whole.log.customer_ids.tolist()) == mixed.startswith("never")
     sizes = [parts.raw(place).table.num_rows for place in range(parts.n_parts)]
     assert max(sizes) < 1.5 * min(sizes)
+    for place in (5, 2, 3, 3, 0):  # in any order, as threads may ask for them
+        assert facts([parts.intake(place)]) == facts([intakes[place]])
+
+
+def test_a_customer_of_most_rows_is_in_one_part(tmp_path: Path) -> None:
+    table = by_customer("never, numbers")
+    ids = np.where(np.arange(table.num_rows) < 2_000, 10_000, np.array(table.column("customer_id")) + 1)
+    pq.write_table(table.set_column(0, "customer_id", pa.array(ids)), tmp_path / "orders.parquet", row_group_size=300)
+    parts = parted(tmp_path / "orders.parquet", None)
+    assert parts.clustered
+    intakes = [parts.intake(place) for place in range(parts.n_parts)]
+    assert facts(intakes) == facts([read_orders(str(tmp_path / "orders.parquet"), now=NOW)])
+    assert [parts.raw(place).table.num_rows for place in range(1, 5)] == [0, 0, 0, 0]
+
+
+def test_a_log_that_changes_while_it_is_read_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "orders.parquet"
+    pq.write_table(by_customer(), path)
+    parts = parted(path, None)
+    assert parts.clustered
+    pq.write_table(by_customer().slice(5), path)
+    with pytest.raises(OrdersError, match=r"orders.parquet' changed while it was being read. Start again"):
+        parts.intake(3)
 
 
 def test_rows_without_a_customer_are_spread_over_the_parts(tmp_path: Path) -> None:
