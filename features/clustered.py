@@ -1,23 +1,21 @@
-"""A log that is stored by customer: its parts are read where they lie, and nothing is copied."""
+"""A log that is sorted by customer: its parts are read where they lie, and nothing is copied."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 from itertools import pairwise
 from threading import Lock
-from typing import Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow.types import is_integer, is_large_string, is_string
 
 from features.arrays import IntArray
+from features.arrow import to_numpy
 from features.columns import CUSTOMER_ID
 from features.dealing import in_bulk, with_rows
-from features.hashing import HashArray, runs
 from features.sources import RawSource, RowsFrom
-
-_MOST_IDS: Final = 20_000_000
-"""Hashes of more customers are not held to compare them: 8 bytes each, twice while they are sorted."""
 
 
 class Clustered:
@@ -71,39 +69,36 @@ def _portions(tables: Iterator[pa.Table], sizes: Iterable[int]) -> Iterator[pa.T
 
 
 def clustered(source: RawSource, n_parts: int) -> Clustered | None:
-    """Parts of about the same size; None where customers are mixed, or the source can be read but once.
+    """Parts of about the same size; None where rows are not sorted by customer id, or can be read but once.
 
-    Only the ids are looked at, until a customer comes back after another one.
+    Only the ids are looked at, until one is out of order. Rows without a customer are nobody's: they are to be spread.
     """
     if source.rows_from is None:
         return None
     wanted = np.arange(n_parts) * source.n_rows_about // n_parts
     edges: list[int] = []
-    seen: list[HashArray] = [np.empty(0, dtype=np.uint64)]
-    last, n_rows, n_ids = seen[0], 0, 0
+    last, n_rows = None, 0
     for table in in_bulk(source.rows_from([CUSTOMER_ID], 0)):
-        begins, ids = runs(table.column(CUSTOMER_ID))
-        goes_on = int(len(ids) > 0 and np.array_equal(ids[:1], last))
-        seen.append(ids[goes_on:])
-        n_ids += len(seen[-1])
-        if n_ids > _MOST_IDS or not _distinct(seen[-1]):
+        begins = _begins(table.column(CUSTOMER_ID), last)
+        if begins is None:
             return None
-        edges += _first_at_or_after(wanted[len(edges) :], begins[goes_on:] + n_rows)
-        last = ids[-1:] if len(ids) else last
+        found = np.searchsorted(begins + n_rows, wanted[len(edges) :])
+        edges += (begins[found[found < len(begins)]] + n_rows).tolist()
         n_rows += table.num_rows
-    if not _distinct(np.concatenate(seen)):
-        return None
+        last = table.column(CUSTOMER_ID)[-1].as_py() if table.num_rows else last
     column_names = next(source.rows_from(None, 0)).column_names
     return Clustered(source.rows_from, [*edges, *[n_rows] * (n_parts + 1 - len(edges))], column_names)
 
 
-def _first_at_or_after(wanted: IntArray, begins: IntArray) -> list[int]:
-    """The first begin at or after each row, for those that have one; ascending both."""
-    found = np.searchsorted(begins, wanted)
-    out: list[int] = begins[found[found < len(begins)]].tolist()
-    return out
-
-
-def _distinct(ids: HashArray) -> bool:
-    ascending = np.sort(ids)
-    return bool((ascending[1:] != ascending[:-1]).all())
+def _begins(column: pa.ChunkedArray, last: int | str | None) -> IntArray | None:
+    """Rows where another customer begins, after the id `last`; None where ids are not ascending, or there is none."""
+    if column.null_count or not (is_integer(column.type) or is_string(column.type) or is_large_string(column.type)):
+        return None
+    if not len(column):
+        return np.empty(0, dtype=np.int64)
+    ids = column.combine_chunks()
+    first, before, after = ids[0].as_py(), ids.slice(0, len(ids) - 1), ids.slice(1)
+    if first == "" or (last is not None and first < last) or pc.any(pc.greater(before, after)).as_py():
+        return None
+    begins = to_numpy(pc.indices_nonzero(pc.not_equal(before, after))).astype(np.int64) + 1
+    return begins if first == last else np.append(0, begins)

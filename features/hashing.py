@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from features.arrays import IntArray
 from features.arrow import filled, to_numpy
 
 HashArray = npt.NDArray[np.uint64]
@@ -28,16 +27,6 @@ def hashes(column: pa.ChunkedArray) -> HashArray:
     texts = filled(column.cast(pa.large_string()), "").combine_chunks()
     chunks = texts.chunks if isinstance(texts, pa.ChunkedArray) else [texts]
     return np.concatenate([_of_texts(chunk) for chunk in chunks]) if chunks else np.empty(0, dtype=np.uint64)
-
-
-def runs(column: pa.ChunkedArray) -> tuple[IntArray, HashArray]:
-    """First row of each run of equal ids, ascending, and the id's hash, shape (n_runs,) each."""
-    plain = pa.types.is_integer(column.type) and not column.null_count
-    ids = to_numpy(column) if plain else hashes(column)
-    opens = np.ones(len(ids), dtype=np.bool_)
-    np.not_equal(ids[1:], ids[:-1], out=opens[1:])
-    first = np.flatnonzero(opens)
-    return first, _mixed(ids[first].astype(np.uint64) + _ODD) if plain else ids[first]
 
 
 def _mixed(words: HashArray) -> HashArray:

@@ -80,7 +80,7 @@ class Parts:
     tables
         The parts that are held in memory.
     clustered
-        The parts of a log that is stored by customer, where they are read where they lie.
+        The parts of a log that is sorted by customer, which are read where they lie.
     """
 
     options: ReadOptions

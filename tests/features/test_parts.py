@@ -145,7 +145,7 @@ def by_customer(mixed: str = "never") -> pa.Table:
 
 @pytest.mark.parametrize("parked", [False, True], ids=["in memory", "on disk"])
 @pytest.mark.parametrize("mixed", ["never", "never, numbers", "never, dictionaries", "at the end", "by nobody"])
-def test_a_log_stored_by_customer_is_read_where_it_lies(
+def test_a_log_sorted_by_customer_is_read_where_it_lies(
     tmp_path: Path, mixed: str, parked: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dealing, "_AT_ONCE", 500)
