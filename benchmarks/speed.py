@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -221,10 +222,9 @@ def fits(plan: Plan, found: Found) -> Iterator[Task]:
 
 
 def repeated(found: Found, todo: Sequence[Task], repetitions: int) -> None:
-    """All repetitions: everyone in turn within each, another one first in each."""
+    """All repetitions: everyone once within each, in a random order, for who ran before leaves memory warm or cold."""
     for turn in range(repetitions):
-        by = turn % len(todo)
-        for key, run in [*todo[by:], *todo[:by]]:
+        for key, run in random.Random(turn).sample(todo, len(todo)):
             done = run()
             found.runs.setdefault(key, []).append(done)
             figures = f"CPU {done.cpu_s:8.2f} s  wall {done.wall_s:8.2f} s  peak {done.peak_mb:8.0f} MiB"

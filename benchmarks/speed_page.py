@@ -62,7 +62,7 @@ def method(found: Found) -> list[str]:
         "is appended to, customers mixed; `by_customer` has each customer's rows together, 100,000 customers a file. "
         "The giant is one more customer; its orders are counted in the rows.",
         "",
-        f"Every run is a fresh process; everyone in turn within a repetition, another one first in each; medians of "
+        f"Every run is a fresh process; everyone once within a repetition, in a random order; medians of "
         f"{found.repetitions} repetition(s), of one above {found.once_above:g} million orders, where we run alone. "
         "CPU is user and system time of the whole process tree, start of the interpreter and imports (of compiled "
         "modules) included "

@@ -35,7 +35,7 @@ _BYTES_A_ROW: Final = 600
 """Of a part that is being worked on."""
 _BYTES_HELD: Final = 80
 """Of a row that waits in memory."""
-_MOST_ROWS, _FEWEST_ROWS = 500_000, 50_000
+_MOST_ROWS, _FEWEST_ROWS = 300_000, 50_000
 
 
 def rows_at_once(memory: int, n_threads: int) -> int:

@@ -119,10 +119,10 @@ def test_currencies_of_different_parts_are_never_added(tmp_path: Path) -> None:
 
 def test_memory_decides_how_a_log_is_parted() -> None:
     folder = Path("parts")
-    assert Split.within(4 * 10**9, 2, 500_000, folder) == Split(1)
-    assert Split.within(4 * 10**9, 2, 5_000_000, folder) == Split(10)
-    assert Split.within(4 * 10**9, 2, 100_000_000, folder) == Split(200, folder)
-    assert Split.within(10**9, 2, 5_000_000, folder) == Split(10, folder)
+    assert Split.within(4 * 10**9, 2, 300_000, folder) == Split(1)
+    assert Split.within(4 * 10**9, 2, 5_000_000, folder) == Split(17)
+    assert Split.within(4 * 10**9, 2, 100_000_000, folder) == Split(334, folder)
+    assert Split.within(10**9, 2, 5_000_000, folder) == Split(17, folder)
     assert Split.within(10**9, 1, 0, folder) == Split(1)
 
 
