@@ -204,6 +204,24 @@ def test_resumed_with_other_memory_finished_parts_are_kept(
     assert len(begun) - before == len(files(tmp_path / "scores")) - kept
 
 
+def test_a_log_sorted_by_customer_gives_the_same_rows_and_is_resumed(
+    words: Words, orders: Path, tmp_path: Path, interrupted_at: Interrupted
+) -> None:
+    (tmp_path / "sorted").mkdir()
+    pq.write_table(by_customer(str(orders)), tmp_path / "sorted" / "orders.parquet", row_group_size=100_000)
+    words_ = [str(tmp_path / "sorted") if word == str(orders) else word for word in words("scores/", *LITTLE)]
+    begun = interrupted_at(4)
+    assert run(words_) == 130
+    kept, before = len(list(tmp_path.glob("scores.partial/rows/*.parquet"))), len(begun)
+    assert kept
+    assert not list(tmp_path.glob("scores.partial/orders/orders-*"))  # nothing was copied
+    assert run([*words_, "--resume"]) == 0
+    assert len(begun) - before == len(files(tmp_path / "scores")) - kept
+    assert run(words("mixed.parquet")) == 0
+    found, expected = by_customer("scores"), by_customer("mixed.parquet")
+    assert [name for name in expected.column_names if not found[name].equals(expected[name])] == []
+
+
 def test_a_table_that_changes_is_not_read_again(
     words: Words, orders: Path, tmp_path: Path, interrupted_at: Interrupted, bundle_folder: Path
 ) -> None:
