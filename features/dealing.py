@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -29,8 +29,8 @@ def into_files(chunks: Iterator[pa.Table], paths: Sequence[Path], on_rows: Calla
         for table in in_bulk(chunks):
             if dealer is None:
                 files = [stack.enter_context(pa.OSFile(str(path), "wb")) for path in paths]
-                schema = table.schema.append(pa.field(ROW, pa.int64()))
-                dealer = _Dealer([stack.enter_context(pa.ipc.new_stream(file, schema)) for file in files])
+                schema = with_rows(table, np.empty(0, dtype=np.int64)).schema
+                dealer = _Dealer([stack.enter_context(pa.ipc.new_stream(file, schema)) for file in files], np.int64)
             dealer.deal(table)
             on_rows(table.num_rows)
     return dealer.n_rows if dealer else 0
@@ -39,7 +39,7 @@ def into_files(chunks: Iterator[pa.Table], paths: Sequence[Path], on_rows: Calla
 def in_memory(chunks: Iterator[pa.Table], n_parts: int, on_rows: Callable[[int], None]) -> tuple[pa.Table, ...]:
     """Deal rows out to tables, by the hash of their customer."""
     piles = [_Pile() for _ in range(n_parts)]
-    dealer = _Dealer(piles)
+    dealer = _Dealer(piles, np.int32)  # no memory holds more rows
     for table in in_bulk(chunks):
         dealer.deal(table)
         on_rows(table.num_rows)
@@ -63,8 +63,9 @@ class _Pile:
 class _Dealer:
     """Gives each row to its customer's part."""
 
-    def __init__(self, takers: Sequence[_Takes]) -> None:
+    def __init__(self, takers: Sequence[_Takes], row_type: type[np.signedinteger[Any]]) -> None:
         self._takers = takers
+        self._row_type = row_type
         self.n_rows = 0
 
     def deal(self, table: pa.Table) -> None:
@@ -75,7 +76,7 @@ class _Dealer:
         part = (hashed % np.uint64(len(self._takers))).astype(np.int64)
         ends = np.cumsum(np.bincount(part, minlength=len(self._takers)))
         order = stable_order(part.astype(np.int32))
-        ordered = with_rows(table.take(array(order)), order + self.n_rows)
+        ordered = with_rows(table.take(array(order)), (order + self.n_rows).astype(self._row_type, copy=False))
         self.n_rows += table.num_rows
         for taker, end, begin in zip(self._takers, ends.tolist(), [0, *ends[:-1].tolist()], strict=True):
             if end > begin or not table.num_rows:  # an empty table tells the schema

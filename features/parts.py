@@ -111,7 +111,7 @@ class Parts:
         table, malformed = self._table(place), self.malformed if place == 0 else {}
         if self.n_parts == 1:
             return RawOrders(table, malformed)
-        rows = to_numpy(table.column(ROW))
+        rows = to_numpy(table.column(ROW)).astype(np.int64, copy=False)
         numbers = numbered(rows, self.malformed)
         refused, rules = self._shared
         if not len(refused):
