@@ -41,10 +41,10 @@ class Clustered:
     def table(self, place: int) -> pa.Table:
         """All columns of a part, and ROW. The one behind that of the last call goes on where that one ended."""
         with self._lock:
-            if place != self._next:
-                self._ahead = self._from(place)
-            self._next = place + 1
-            table = next(self._ahead)
+            ahead = self._ahead if place == self._next else self._from(place)
+            self._next = -1  # what fails is begun again
+            table = next(ahead)
+            self._next, self._ahead = place + 1, ahead
         return with_rows(table, np.arange(self._edges[place], self._edges[place + 1]))
 
     def tables(self, names: Collection[str]) -> Iterator[pa.Table]:
