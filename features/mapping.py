@@ -24,6 +24,7 @@ _SYNONYMS: Final = {
     "ordered_at": (
         "orderedat",
         "orderdate",
+        "datecreated",
         "date",
         "invoicedate",
         "createdat",

@@ -119,5 +119,5 @@ def _champion(client: mlflow.MlflowClient, name: str) -> str:
         known = names or "none yet: clv train ORDERS makes the first"
         raise RegistryError(f"No model is registered as {name!r}. Registered: {known}.") from error
     if CHAMPION not in aliases:
-        raise RegistryError(f"{name!r} has no champion yet. Promote a version first: clv promote.")
+        raise RegistryError(f"{name!r} has no champion yet. Promote a version (clv promote), or name one (--version).")
     return str(aliases[CHAMPION])

@@ -106,13 +106,16 @@ def _churn(
 def _orders(buyers: Examples, share: float) -> tuple[Aim, Callable[[Grown], Part]]:
     """Orders beyond the first, given one; the total on the examples is kept."""
     more, offset = buyers.n_orders - 1.0, buyers.btyd.orders
+    counted = more
+    if not more.any():  # as where everyone pays on one day a month; LightGBM counts nothing that never happens
+        share, counted = 0.0, np.ones(len(more))
     constant = float(np.log(max(more.sum(), 1.0) / np.exp(offset).sum()))
 
     def finished(grown: Grown) -> Part:
         level = float(np.log(max(more.sum(), 1.0) / np.exp(share * grown.scores + offset).sum()))
         return Part(grown.trees, Blend(share, 1.0, level))
 
-    return Aim("poisson", more, offset + constant, out_of_fold=False), finished
+    return Aim("poisson", counted, offset + constant, out_of_fold=False), finished
 
 
 def _spend(buyers: Examples, share: float) -> Plan:

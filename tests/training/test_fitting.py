@@ -82,6 +82,22 @@ def test_one_placeholder_date_does_not_break_a_training(log_of: Make, shop: Orde
     assert np.isfinite(trained.primary.models["clv"].scored.clv).all()
 
 
+def test_a_shop_where_nobody_orders_twice_within_the_horizon_is_trained_on(log_of: Make) -> None:
+    months = np.arange("2023-01", "2024-12", dtype="datetime64[M]")
+    rng = np.random.default_rng(3)
+    paid = [
+        months[first : first + n] for first, n in zip(rng.integers(0, 20, 300), rng.integers(1, 20, 300), strict=True)
+    ]
+    ids = np.repeat([f"c{number}" for number in range(300)], [len(one) for one in paid])
+    log = log_of(
+        [], customer_id=ids, ordered_at=np.concatenate(paid).astype("datetime64[us]"), amount=np.full(len(ids), 9.0)
+    )
+    model = fit(log, log.complete_until, (30,))
+    answer = model.predict(feature_matrix(log, log.complete_until))
+    assert (answer.purchase_probability > 0.5).sum() > 50
+    assert (answer.orders < 1.05 * answer.purchase_probability).all()  # one order, and hardly ever another
+
+
 def test_a_moment_beyond_the_log_is_refused(shop: OrderLog) -> None:
     with pytest.raises(UsageError, match="after the end of the log"):
         train(shop, shop.complete_until + DAY_US, [30], "UTC")
