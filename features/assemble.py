@@ -183,7 +183,7 @@ def _log(orders: TypedOrders, ordered: Ordered, zone: tzinfo, currency: str) -> 
         event_at=ordered.event_at if lines else None,
         optional=optional,
         values={name: orders.texts[name].values for name in ACQUISITION_COLUMNS if name in orders.texts},
-        complete_until=next_midnight(int(ordered_at.max())) if len(rows) else 0,
+        complete_until=next_midnight(int(ordered_at.max()), zone) if len(rows) else 0,
         currency=currency,
         zone=zone,
     )

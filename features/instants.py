@@ -115,9 +115,11 @@ def _number(digits: ByteArray) -> IntArray:
     return number
 
 
-def next_midnight(instant_us: int) -> int:
-    """First UTC midnight strictly after the instant."""
-    return (instant_us // DAY_US + 1) * DAY_US
+def next_midnight(instant_us: int, zone: tzinfo = UTC) -> int:
+    """First midnight of the zone strictly after the instant."""
+    local = from_us(instant_us).astimezone(zone)
+    midnight = datetime(local.year, local.month, local.day, tzinfo=zone) + timedelta(days=1)
+    return (midnight - _EPOCH) // timedelta(microseconds=1)
 
 
 @lru_cache(maxsize=100_000)

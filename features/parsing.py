@@ -205,8 +205,8 @@ def _refuse_other_order(texts: pa.Array, dates: DateOrder) -> None:
     wrong = [text for text, match in found if int(match[month_place]) > 12 >= int(match[3 - month_place])]
     if wrong:
         raise OrdersError(
-            f"ordered_at holds dates that cannot be {dates.value}: {listed(wrong[:3])}. Give --dates the order that all "
-            "rows have; if they mix both, export the log with ISO 8601 dates."
+            f"ordered_at holds dates that cannot be {dates.value}: {listed(wrong[:3])}. Give --dates the order that "
+            "all rows have; if they mix both, export the log with ISO 8601 dates."
         )
 
 

@@ -128,7 +128,7 @@ class Parts:
         latest = [self._latest(table.column(ORDERED_AT)) for table in self._tables(ORDERED_AT)]
         found = 0
         for place in np.argsort(latest)[::-1].tolist():
-            if next_midnight(latest[place]) <= found:
+            if next_midnight(latest[place], self.options.zone) <= found:
                 break  # no row of this part or of those that follow is later, usable or not
             found = max(found, self.intake(place).log.complete_until)
         return found

@@ -124,8 +124,8 @@ class CustomerScores(Given):
         Field(
             description="`prospect`: no order; `new`: one; `active`: silent for less than twice the own usual gap; "
             "`loyal`: active, three orders or more, as often as usual in the shop; `at_risk`, `lapsed`: silent for "
-            "two, four own gaps; `reactivated`: the last order ended a silence of four gaps. The own usual gap is the mean of "
-            "the own gaps and of one that is usual in the shop."
+            "two, four own gaps; `reactivated`: the last order ended a silence of four gaps. The own usual gap is the "
+            "mean of the own gaps and of one that is usual in the shop."
         ),
     ]
     rfm_score: Annotated[

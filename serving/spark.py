@@ -99,7 +99,7 @@ class SparkBatch:
         found = 0
         with _told(f"{self.shown!r} cannot be read", OrdersError):
             for part, latest in self._latest():
-                if next_midnight(latest) <= found:
+                if next_midnight(latest, self.options.zone) <= found:
                     break  # no row of this part or of those that follow is later, usable or not
                 rows = self.frame.filter(F.col(PART) == part).drop(PART).toArrow()
                 found = max(found, self._reading.intake(rows).log.complete_until)

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from features.instants import NO_INSTANT, instants_of, to_us
+from features.instants import NO_INSTANT, instants_of, next_midnight, parse_instant, to_us
+from features.options import zone_named
 
 MOMENTS = st.datetimes(datetime(1700, 1, 1), datetime(3100, 1, 1), timezones=st.just(UTC))
 
@@ -42,3 +43,18 @@ def test_the_edges_of_the_calendar_and_of_the_clock_are_the_same_alone_and_among
 def test_offsets_and_fractions_are_read() -> None:
     texts = ["2024-01-11T09:00:00+01:00", "2024-01-11T08:00:00.000000Z", "2024-01-11 08:00"]
     assert len(set(instants_of(texts).tolist())) == 1
+
+
+@pytest.mark.parametrize(
+    ("zone", "last", "midnight"),
+    [
+        ("UTC", "2024-12-30T00:00Z", "2024-12-31T00:00Z"),
+        ("UTC", "2024-12-30T23:59:59.999999Z", "2024-12-31T00:00Z"),
+        ("Europe/Berlin", "2024-12-30T00:00+01:00", "2024-12-31T00:00+01:00"),
+        ("Europe/Berlin", "2024-12-30T00:30Z", "2024-12-31T00:00+01:00"),
+        ("Europe/Berlin", "2024-10-26T22:30Z", "2024-10-28T00:00+01:00"),  # the day has 25 hours
+        ("America/New_York", "2024-12-30T23:00-05:00", "2024-12-31T00:00-05:00"),
+    ],
+)
+def test_a_day_ends_at_the_midnight_of_its_zone(zone: str, last: str, midnight: str) -> None:
+    assert next_midnight(parse_instant(last), zone_named(zone)) == parse_instant(midnight)
