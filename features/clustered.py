@@ -98,7 +98,7 @@ def _begins(column: pa.ChunkedArray, last: int | str | None) -> IntArray | None:
         return np.empty(0, dtype=np.int64)
     ids = column.combine_chunks()
     first, before, after = ids[0].as_py(), ids.slice(0, len(ids) - 1), ids.slice(1)
-    if first == "" or (last is not None and first < last) or pc.any(pc.greater(before, after)).as_py():
+    if not str(first).strip() or (last is not None and first < last) or pc.any(pc.greater(before, after)).as_py():
         return None
     begins = to_numpy(pc.indices_nonzero(pc.not_equal(before, after))).astype(np.int64) + 1
     return begins if first == last else np.append(0, begins)

@@ -19,6 +19,8 @@ from features.parsing import text_codes
 
 ROW: Final = "__row__"
 """Column of a part: place of the row among all that were read."""
+MOST_IN_MEMORY: Final = 2**31
+"""Rows that `in_memory` can number, in four bytes each."""
 _AT_ONCE: Final = 1 << 18
 
 
@@ -37,9 +39,9 @@ def into_files(chunks: Iterator[pa.Table], paths: Sequence[Path], on_rows: Calla
 
 
 def in_memory(chunks: Iterator[pa.Table], n_parts: int, on_rows: Callable[[int], None]) -> tuple[pa.Table, ...]:
-    """Deal rows out to tables, by the hash of their customer."""
+    """Deal rows out to tables, MOST_IN_MEMORY of them at most, by the hash of their customer."""
     piles = [_Pile() for _ in range(n_parts)]
-    dealer = _Dealer(piles, np.int32)  # no memory holds more rows
+    dealer = _Dealer(piles, np.int32)
     for table in in_bulk(chunks):
         dealer.deal(table)
         on_rows(table.num_rows)

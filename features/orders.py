@@ -40,7 +40,7 @@ class OrderLog:
     values
         Texts behind the codes of the acquisition columns (channel, category), shape (n_values,) each.
     complete_until
-        Instant until which no order is missing: the midnight after the last row read, or the
+        Instant until which no order is missing: the midnight (of the zone) after the last row read, or the
         moment the log was cut at.
     zone
         Business time zone: where days, weekdays and hours are cut.

@@ -21,7 +21,7 @@ from features.arrays import IntArray, RuleArray
 from features.arrow import to_numpy
 from features.clustered import Clustered, clustered
 from features.columns import CURRENCY, CUSTOMER_ID, LINE_ITEM_COLUMNS, ORDER_ID, ORDERED_AT
-from features.dealing import ROW, in_memory, into_files
+from features.dealing import MOST_IN_MEMORY, ROW, in_memory, into_files
 from features.instants import DAY_US, next_midnight
 from features.options import ReadOptions
 from features.parsing import instants, text_codes
@@ -59,7 +59,7 @@ class Split:
     def within(memory: int, n_threads: int, n_rows: int, folder: Path) -> Split:
         """Parts of a log of so many rows, one in each thread at a time, that stay within so many bytes of memory."""
         n_parts = max(1, -(-n_rows // rows_at_once(memory, n_threads)))
-        waits = n_rows * _BYTES_HELD <= (memory - _BYTES_TO_START) / 4
+        waits = n_rows * _BYTES_HELD <= (memory - _BYTES_TO_START) / 4 and n_rows <= MOST_IN_MEMORY
         return Split(n_parts, None if waits or n_parts == 1 else folder)
 
 

@@ -124,6 +124,8 @@ def test_memory_decides_how_a_log_is_parted() -> None:
     assert Split.within(4 * 10**9, 2, 100_000_000, folder) == Split(334, folder)
     assert Split.within(10**9, 2, 5_000_000, folder) == Split(17, folder)
     assert Split.within(10**9, 1, 0, folder) == Split(1)
+    assert Split.within(10**13, 2, 2**31, folder).folder is None
+    assert Split.within(10**13, 2, 2**31 + 1, folder).folder == folder  # rows in memory have numbers of four bytes
 
 
 def by_customer(mixed: str = "never") -> pa.Table:
@@ -180,6 +182,28 @@ def test_a_customer_of_most_rows_is_in_one_part(tmp_path: Path) -> None:
     intakes = [parts.intake(place) for place in range(parts.n_parts)]
     assert facts(intakes) == facts([read_orders(str(tmp_path / "orders.parquet"), now=NOW)])
     assert [parts.raw(place).table.num_rows for place in range(1, 5)] == [0, 0, 0, 0]
+
+
+def test_a_file_of_a_sorted_log_may_lack_columns(tmp_path: Path) -> None:
+    table, path = (
+        by_customer().append_column("currency", pa.array(["EUR"] * by_customer().num_rows)),
+        tmp_path / "orders",
+    )
+    path.mkdir()
+    pq.write_table(table.slice(0, 1_500), path / "0.parquet")
+    pq.write_table(table.slice(1_500).select(["customer_id", "ordered_at", "amount"]), path / "1.parquet")
+    parts, whole = parted(path, None), read_orders(str(path), now=NOW)
+    assert parts.clustered
+    intakes = [parts.intake(place) for place in range(parts.n_parts)]
+    assert facts(intakes) == facts([whole])
+    assert {intake.log.currency for intake in intakes} == {whole.log.currency} == {"EUR"}
+
+
+def test_blank_customers_are_spread(tmp_path: Path) -> None:
+    table = by_customer().slice(0, 1_000)
+    ids = [" "] * 600 + [f"c{place:03}" for place in range(400)]
+    pq.write_table(table.set_column(0, "customer_id", pa.array(ids)), tmp_path / "orders.parquet")
+    assert parted(tmp_path / "orders.parquet", None).clustered is None
 
 
 def test_a_log_that_changes_while_it_is_read_is_refused(tmp_path: Path) -> None:
