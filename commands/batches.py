@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 import typer
 
 from commands.options import STORE, OrderSource, now_us
-from features.errors import UsageError
+from features.columns import Rule
+from features.errors import OrdersError, UsageError
 
 if TYPE_CHECKING:
+    from features.accounts import Accounts
     from features.parts import Parts
     from features.validation import Intake
     from serving.in_parts import Batch, Done, Target, Work
@@ -185,7 +187,13 @@ def _local(orders: OrderSource, out: str, about: dict[str, Any], memory: int, re
 
 
 def read_to_train(orders: OrderSource, memory: str) -> Intake:
-    """Read an order log, or a sample of its customers where it has very many; the rejected rows are written."""
+    """Read an order log, or a sample of its customers where it has very many; the rejected rows are written.
+
+    Raises
+    ------
+    OrdersError
+        It cannot be used, or lost a tenth of its orders to amounts that an option would read.
+    """
     from commands.console import counting, say
     from commands.settings import home
     from features.sampling import read_sample
@@ -206,6 +214,7 @@ def read_to_train(orders: OrderSource, memory: str) -> Intake:
         remove_abandoned(folder)
     orders.write_rejected(iter([intake.rejected]))
     say(intake.accounts.summary())
+    _require_read_amounts(intake.accounts)
     if intake.log.n_customers < intake.accounts.n_customers:
         say(f"{intake.log.n_customers:,} of the customers were drawn, alike in activity, to learn from.")
     return intake
@@ -225,11 +234,21 @@ def _read(orders: OrderSource, target: Target) -> Iterator[Batch]:
         yield held
 
 
+def _require_read_amounts(accounts: Accounts) -> None:
+    """Refuse to learn from a log that lost a tenth of its orders or more to amounts which an option would read."""
+    lost, repair = accounts.rejected_by_rule[Rule.UNREADABLE_AMOUNT.label], accounts.repair
+    if repair and 10 * lost >= accounts.n_read:
+        raise OrdersError(
+            f"Amounts of {lost:,} of {accounts.n_read:,} rows could not be read, and a model would learn from the "
+            f"others alone. Say {repair}."
+        )
+
+
 def _require_orders(parts: Parts, orders: OrderSource) -> None:
     """Refuse a log without a usable order, its rejected rows written."""
+    from features.accounts import NOTHING_READ
     from features.reading import refuse_unusable
     from features.sources import shown_source
-    from features.validation import NOTHING_READ
 
     if not parts.complete_until:
         orders.write_rejected(parts.intake(place).rejected for place in range(parts.n_parts))

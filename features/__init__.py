@@ -4,7 +4,8 @@ In the order the data flows:
 
 - `options`, `sources`, `databases`, `mapping`: where the rows come from and what they are called;
 - `hashing` → `dealing` → `parts`: a large log as parts of whole customers; `sampling`: some of them, to train on;
-- `parsing`, `validation`, `reading`: texts to types, the rules a row must keep, the accounts;
+- `parsing`, `validation`, `reading`: texts to types, the rules a row must keep;
+- `accounts`, `refused`: where the rows went, what the refused ones look like, and what would read them;
 - `typed` → `assemble`, `ordering` → `orders`: rules, then the rows that hold in one total order (`OrderLog`);
 - `history` → `segments`: the cut at `as_of`, and the primitives per customer;
 - `catalogue`, `definitions`: the features, one line each;

@@ -17,6 +17,8 @@ CATEGORY: Final = "category"
 QUANTITY: Final = "quantity"
 CHANNEL: Final = "channel"
 CURRENCY: Final = "currency"
+UNIT_PRICE: Final = "unit_price"
+"""Price of a piece: times the quantity it stands for the amount where a log has none."""
 
 REQUIRED: Final = (CUSTOMER_ID, ORDERED_AT, AMOUNT)
 NUMBERS: Final = (DISCOUNT_AMOUNT, QUANTITY, "cost")
@@ -35,7 +37,7 @@ TEXTS: Final = (
     "parent_order_id",
 )
 OPTIONAL: Final = (*TEXTS, *NUMBERS)
-ALL: Final = (*REQUIRED, *OPTIONAL)
+ALL: Final = (*REQUIRED, *OPTIONAL, UNIT_PRICE)
 
 ACQUISITION_COLUMNS: Final = (CHANNEL, CATEGORY)
 """What is known of a newcomer by the first order."""
@@ -88,7 +90,8 @@ EXPLANATIONS: Final[dict[Rule, str]] = {
     Rule.MALFORMED_ROW: "the row has more or fewer fields than the header",
     Rule.NO_CUSTOMER: "customer_id is empty",
     Rule.UNREADABLE_DATE: "ordered_at is empty, not between 1800 and 2999, or not as --dates says (iso, dmy, mdy)",
-    Rule.UNREADABLE_AMOUNT: "amount is empty or no number as --decimal, --thousands and --currency-symbol say",
+    Rule.UNREADABLE_AMOUNT: "amount, or unit_price or quantity, is empty or no number as --decimal, --thousands and "
+    "--currency-symbol say",
     Rule.AMOUNT_NOT_FINITE: "amount is infinite or not a number",
     Rule.AMOUNT_TOO_LARGE: "amount, discount, quantity or cost is beyond 1e12",
     Rule.UNREADABLE_NUMBER: "discount_amount, quantity or cost is not a number",

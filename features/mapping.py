@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from features.columns import ALL, REQUIRED
+from features.columns import ALL, AMOUNT, ORDER_ID, QUANTITY, REQUIRED, UNIT_PRICE
 from features.errors import OrdersError, listed
 
 _SYNONYMS: Final = {
@@ -46,7 +46,12 @@ _SYNONYMS: Final = {
         "nettotal",
         "spend",
     ),
+    "order_id": ("orderid", "invoiceno", "invoice", "ordernumber", "orderno"),
+    "unit_price": ("unitprice", "itemprice", "lineitemprice"),
+    "quantity": ("quantity", "qty", "lineitemquantity"),
 }
+_PRICED: Final = (UNIT_PRICE, QUANTITY)
+"""What an amount is made of where a log has none."""
 
 
 def resolve(available: Sequence[str], mapping: Mapping[str, str]) -> dict[str, str]:
@@ -55,11 +60,22 @@ def resolve(available: Sequence[str], mapping: Mapping[str, str]) -> dict[str, s
     Raises
     ------
     OrdersError
-        A required column, or one that was mapped, is missing; the text proposes a mapping.
+        A required column, or one that was mapped, is missing; the text proposes a mapping. Or a log with an amount
+        has its unit price mapped.
     """
     chosen = {name: mapping.get(name, name) for name in ALL}
     found = {name: column for name, column in chosen.items() if column in available}
-    absent = [name for name in ALL if name not in found and (name in REQUIRED or name in mapping)]
+    required = set(REQUIRED)
+    if AMOUNT in found:
+        if UNIT_PRICE in mapping:
+            raise OrdersError(
+                f"The log has an amount ({found[AMOUNT]!r}) and --map names a unit_price: the one is the value of the "
+                "row, the other makes it, times the quantity. Leave --map unit_price out, or map amount elsewhere."
+            )
+        found.pop(UNIT_PRICE, None)
+    elif all(name in found for name in _PRICED):
+        required.remove(AMOUNT)
+    absent = [name for name in ALL if name not in found and (name in required or name in mapping)]
     doubled = [column for column in found.values() if list(available).count(column) > 1]
     if doubled:
         raise OrdersError(f"The order log has more than one column named {listed(doubled)}: rename one of them.")
@@ -70,11 +86,17 @@ def resolve(available: Sequence[str], mapping: Mapping[str, str]) -> dict[str, s
 
 def _missing(absent: Sequence[str], available: Sequence[str], mapping: Mapping[str, str]) -> str:
     wanted = [f"{name} (mapped to {mapping[name]!r})" if name in mapping else name for name in absent]
-    proposals = [f"--map {name}={_quoted(guess)}" for name in absent if (guess := _guess(name, available))]
+    names = list(absent)
+    if AMOUNT in absent and AMOUNT not in mapping and _guess(AMOUNT, available) is None:
+        names = [name for name in absent if name != AMOUNT] + [*_PRICED, ORDER_ID]
+    guesses = {name: guess for name in names if (guess := _guess(name, available))}
+    proposals = [
+        f"--map {name}={_quoted(guess)}" for name, guess in guesses.items() if guess != mapping.get(name, name)
+    ]
     repair = f"Try {' '.join(proposals)}" if proposals else "Name them with --map customer_id=COLUMN"
     return (
         f"The order log has no column {listed(wanted)}. It has: {listed(available)}. "
-        f"customer_id, ordered_at and amount are required. {repair}."
+        f"customer_id, ordered_at and amount (or unit_price and quantity) are required. {repair}."
     )
 
 

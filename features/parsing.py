@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from features.arrays import BoolArray, FloatArray, IntArray
 from features.arrow import array, filled, to_numpy
+from features.columns import AMOUNT, QUANTITY, UNIT_PRICE
 from features.encoding import dictionary_of, indices_of
 from features.errors import OrdersError, listed
 from features.instants import NO_INSTANT, to_us
@@ -76,6 +77,14 @@ def instants(column: pa.ChunkedArray, options: ReadOptions) -> IntArray:
     encoded = dictionary_of(column)
     texts = _as_text(encoded.dictionary, "ordered_at")
     return np.append(_instants_of_texts(texts, options), NO_INSTANT)[indices_of(encoded, null=len(texts))]
+
+
+def amounts(table: pa.Table, options: ReadOptions) -> FloatArray:
+    """Value of each row: its amount or, in a log without, its unit price times its quantity; NaN where it has none."""
+    if AMOUNT in table.column_names:
+        return numbers(table.column(AMOUNT), AMOUNT, options)[0]
+    price, quantity = (numbers(table.column(name), name, options)[0] for name in (UNIT_PRICE, QUANTITY))
+    return price * quantity
 
 
 def numbers(column: pa.ChunkedArray, name: str, options: ReadOptions) -> tuple[FloatArray, IntArray]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 
+from features.accounts import Accounts
 from features.errors import OrdersError
 from features.instants import from_us
 from features.options import ReadOptions
 from features.sources import open_raw, shown_source
-from features.validation import Accounts, Intake, validate
+from features.validation import Intake, validate
 
 _log = logging.getLogger(__name__)
 

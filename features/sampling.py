@@ -14,13 +14,14 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 
+from features.accounts import NOTHING_READ
 from features.arrays import IntArray, ObjectArray
 from features.arrow import array, to_numpy
 from features.columns import CUSTOMER_ID
 from features.orders import OrderLog
 from features.parsing import text_codes
 from features.parts import Parts
-from features.validation import NOTHING_READ, Intake, RawOrders, validate
+from features.validation import Intake, RawOrders, validate
 
 MOST_CUSTOMERS: Final = 200_000
 """More of them cost time and memory, and move figures as another seed does: see docs/sampling.md."""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from features.accounts import Accounts
 from features.arrays import IntArray, RuleArray
 from features.arrow import array, filled, texts, to_numpy
 from features.assemble import Assembled, assemble, plain_status
@@ -23,17 +26,19 @@ from features.columns import (
     QUANTITY,
     STATUS,
     TEXTS,
+    UNIT_PRICE,
     UNKNOWN_CURRENCY,
     Rule,
 )
 from features.errors import OrdersError, listed
 from features.options import ReadOptions
 from features.orders import OrderLog
-from features.parsing import instants, numbers, text_codes
+from features.parsing import amounts, instants, numbers, text_codes
+from features.refused import forms_of
 from features.typed import Codes, TypedOrders
 
 PLACEHOLDER_BEFORE_US = -315_619_200_000_000  # 1960-01-01: older "orders" are mostly placeholder dates
-_SHOWN_STATUSES: Final = 5
+_SHORTENED: Final = re.compile(r"\d([.,]\d+)?E\+\d+")
 
 
 @dataclass(frozen=True)
@@ -68,80 +73,6 @@ def numbered(places: IntArray, malformed: Mapping[int, str]) -> IntArray:
         return places + 1
     skipped = np.sort(np.fromiter(malformed, dtype=np.int64, count=len(malformed)))
     return places + 1 + np.searchsorted(skipped - np.arange(len(skipped)) - 1, places, side="right")
-
-
-@dataclass(frozen=True)
-class Accounts:
-    """Where the rows of an order log went: `n_valid + n_rejected == n_read`, always.
-
-    Attributes
-    ----------
-    rejected_by_rule
-        How many rows broke each rule.
-    identical_rows
-        Valid rows equal to another in every column; they are kept.
-    placeholder_dates
-        Valid rows dated before 1960; kept, but worth a look.
-    opposite_quantities
-        Valid rows whose quantity is below 0 and whose amount is above; kept, but worth a look.
-    statuses
-        How many valid rows have each status, lower case, without WooCommerce's `wc-`.
-    """
-
-    n_valid: int
-    n_customers: int
-    rejected_by_rule: Counter[str]
-    identical_rows: int
-    placeholder_dates: int
-    opposite_quantities: int
-    statuses: Counter[str]
-
-    @property
-    def n_rejected(self) -> int:
-        """Rows set aside."""
-        return self.rejected_by_rule.total()
-
-    @property
-    def n_read(self) -> int:
-        """Rows in the source."""
-        return self.n_valid + self.n_rejected
-
-    def __add__(self, other: Accounts) -> Accounts:
-        """Accounts of two logs that share no customer."""
-        return Accounts(
-            self.n_valid + other.n_valid,
-            self.n_customers + other.n_customers,
-            self.rejected_by_rule + other.rejected_by_rule,
-            self.identical_rows + other.identical_rows,
-            self.placeholder_dates + other.placeholder_dates,
-            self.opposite_quantities + other.opposite_quantities,
-            self.statuses + other.statuses,
-        )
-
-    def summary(self) -> str:
-        """One paragraph: what was read, kept, set aside and why."""
-        text = f"{self.n_read:,} rows read: {self.n_valid:,} valid of {self.n_customers:,} customers"
-        text += f", {self.n_rejected:,} rejected"
-        if self.n_rejected:
-            most_first = sorted(self.rejected_by_rule.items(), key=lambda pair: (-pair[1], pair[0]))
-            text += " (" + ", ".join(f"{rule} {count:,}" for rule, count in most_first) + ")"
-        if self.identical_rows:
-            text += f"; {self.identical_rows:,} rows are identical to another and were kept"
-        if self.placeholder_dates:
-            text += f"; {self.placeholder_dates:,} rows are dated before 1960 (placeholder dates?)"
-        if self.opposite_quantities:
-            text += f"; {self.opposite_quantities:,} rows have a quantity below 0 and an amount above (sent back?)"
-        if self.statuses:
-            counted = self.statuses.most_common(_SHOWN_STATUSES)
-            text += "; counted as paid: " + ", ".join(f"{status} {count:,}" for status, count in counted)
-            text += f" and {len(self.statuses) - len(counted)} other statuses" * (len(self.statuses) > len(counted))
-        if self.n_rejected * 10 > self.n_read:
-            worst = Rule[most_first[0][0].upper()]
-            text += f". Most rejected rows: {EXPLANATIONS[worst]}. See them with --rejected PATH"
-        return text + "."
-
-
-NOTHING_READ: Final = Accounts(0, 0, Counter(), 0, 0, 0, Counter())
 
 
 @dataclass(frozen=True)
@@ -190,6 +121,9 @@ def validate(raw: RawOrders, options: ReadOptions, now: int | None) -> Intake:
         old,
         _opposite_quantities(typed, done),
         _statuses(typed, done),
+        _shortened_ids(raw, done.log),
+        _refused_forms(rejected, Rule.UNREADABLE_DATE, (ORDERED_AT,)),
+        _refused_forms(rejected, Rule.UNREADABLE_AMOUNT, (AMOUNT, UNIT_PRICE)),
     )
     return Intake(done.log, rejected, accounts)
 
@@ -211,6 +145,19 @@ def _statuses(typed: TypedOrders, done: Assembled) -> Counter[str]:
     return +found  # without those that no usable row has
 
 
+def _shortened_ids(raw: RawOrders, log: OrderLog) -> int:
+    if pa.types.is_integer(raw.table.schema.field(CUSTOMER_ID).type):
+        return 0
+    return sum("E+" in one and _SHORTENED.fullmatch(one) is not None for one in log.customer_ids)
+
+
+def _refused_forms(rejected: pa.Table, rule: Rule, columns: Sequence[str]) -> Counter[str]:
+    name = next((name for name in columns if name in rejected.column_names), None)
+    if not rejected.num_rows or name is None:
+        return Counter()
+    return forms_of(rejected.filter(pc.equal(rejected.column("rule"), texts([rule.label])[0])).column(name))
+
+
 def rules_broken(raw: RawOrders, options: ReadOptions, now: int | None) -> RuleArray:
     """`Rule` that each row of the table breaks, 0 where it is usable, shape (n_rows,)."""
     return assemble(_typed(raw, options), now=now, zone=options.zone).broken
@@ -219,18 +166,17 @@ def rules_broken(raw: RawOrders, options: ReadOptions, now: int | None) -> RuleA
 def _typed(raw: RawOrders, options: ReadOptions) -> TypedOrders:
     table = raw.table
     broken: RuleArray = np.zeros(table.num_rows, dtype=np.uint8) if raw.refused is None else raw.refused.copy()
-    amount, _ = numbers(table.column(AMOUNT), AMOUNT, options)
     extra = {}
     for name in NUMBERS:
         if name in table.column_names:
             extra[name], unreadable = numbers(table.column(name), name, options)
             broken[unreadable] = Rule.UNREADABLE_NUMBER
-    if pa.types.is_floating(table.schema.field(AMOUNT).type):
+    if AMOUNT in table.column_names and pa.types.is_floating(table.schema.field(AMOUNT).type):
         broken[_written_nan(table.column(AMOUNT))] = Rule.AMOUNT_NOT_FINITE
     return TypedOrders(
         customer=text_codes(table.column(CUSTOMER_ID), CUSTOMER_ID),
         ordered_at=instants(table.column(ORDERED_AT), options),
-        amount=amount,
+        amount=amounts(table, options),
         texts={name: text_codes(table.column(name), name) for name in TEXTS if name in table.column_names},
         numbers=extra,
         broken=broken,

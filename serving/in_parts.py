@@ -16,12 +16,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from features.accounts import NOTHING_READ, Accounts
 from features.errors import OrdersError, OutputError
 from features.options import ReadOptions
 from features.orders import OrderLog
 from features.parts import Parts, Split, part_orders, parts_in
 from features.sources import RawSource
-from features.validation import NOTHING_READ, Accounts
 from serving.output import Writer, parquet, replace_folder
 from serving.tally import NOTHING_MADE, Tally
 from serving.unfinished import ORDERS, Unfinished, is_unfinished, remove, remove_abandoned, unfinished
@@ -70,7 +70,7 @@ class Done:
         found = json.loads(text)
         read, made = found["read"], found["made"]
         sums = {int(days): (clv, own) for days, (clv, own) in made.pop("sums").items()}
-        for name in ("rejected_by_rule", "statuses"):
+        for name in ("rejected_by_rule", "statuses", "date_forms", "amount_forms"):
             read[name] = Counter(read[name])
         return Done(Accounts(**read), Tally(**made, sums=sums))
 

@@ -11,11 +11,11 @@ import pyarrow as pa
 
 from features import errors
 from features.arrays import RuleArray
-from features.columns import AMOUNT, ORDER_ID, ORDERED_AT, Rule
+from features.columns import ORDER_ID, ORDERED_AT, Rule
 from features.errors import ClvError
 from features.instants import DAY_US
 from features.options import ReadOptions
-from features.parsing import instants, numbers, text_codes
+from features.parsing import amounts, instants, text_codes
 from features.sources import refuse_open_quote
 from features.validation import Intake, RawOrders, rules_broken, validate
 from serving.in_parts import Done, Work
@@ -32,9 +32,8 @@ ROWS, DONE, FAILED = "rows", "done", "failed"
 def kinds_of(raw: RawOrders, options: ReadOptions) -> list[tuple[str, bool]]:
     """Order id of each row, empty where it has none, and whether the row is a refund."""
     ids = text_codes(raw.table.column(ORDER_ID), ORDER_ID)
-    amounts, _ = numbers(raw.table.column(AMOUNT), AMOUNT, options)
     texts = np.append(ids.values, "")[ids.codes]
-    return list(zip(texts.tolist(), (amounts < 0.0).tolist(), strict=True))
+    return list(zip(texts.tolist(), (amounts(raw.table, options) < 0.0).tolist(), strict=True))
 
 
 def latest_of(rows: pa.Table, options: ReadOptions, now: int) -> pa.RecordBatch:

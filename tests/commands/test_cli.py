@@ -144,7 +144,20 @@ def test_rejected_rows_are_written_where_asked(home: Path, tmp_path: Path, capsy
     assert rejected[["row", "rule"]].to_numpy().tolist() == [[2, "no_customer"], [3, "unreadable_date"]]
     told = " ".join(capsys.readouterr().err.split())
     assert "2 rejected" in told
-    assert "Most rejected rows: customer_id is empty. See them with --rejected PATH." in told
+    assert "Most rejected rows: customer_id is empty. --rejected PATH writes them all." in told
+
+
+def test_a_log_that_lost_its_amounts_to_a_forgotten_option_is_not_trained_on(
+    home: Path, small_csv: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = pd.read_csv(small_csv)
+    german = rows.amount.map("{:,.2f}".format).str.translate(str.maketrans(",.", ".,"))
+    rows.assign(amount=german.where(rows.index % 8 == 0, rows.amount)).to_csv("some.csv", index=False, sep=";")
+    rows.assign(amount=german).to_csv("all.csv", index=False, sep=";")
+    assert run(["train", "some.csv", "--horizon-days", "30"]) == 1
+    told = " ".join(capsys.readouterr().err.split())
+    assert "could not be read, and a model would learn from the others alone. Say --decimal ,." in told
+    assert run(["train", "all.csv", "--horizon-days", "30", "--decimal", ","]) == 0
 
 
 def test_a_place_for_rejected_rows_is_looked_for_before_any_work(capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from features import dealing
+from features.accounts import NOTHING_READ
 from features.errors import OrdersError
 from features.hashing import hashes
 from features.instants import parse_instant
@@ -21,7 +22,7 @@ from features.parts import Parts, Split, part_orders, parts_in, threads_within
 from features.reading import read_orders
 from features.sampling import drawn, read_sample
 from features.sources import open_raw
-from features.validation import NOTHING_READ, Intake
+from features.validation import Intake
 
 NOW = parse_instant("2024-05-01")
 N_ROWS = 3_000

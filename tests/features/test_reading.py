@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import shlex
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -201,6 +202,73 @@ def test_money_marks_are_read_only_when_told(csv_of: Write) -> None:
         read_orders(path)
     told = ReadOptions(decimal=",", thousands=".", currency_symbol="€")
     assert read_orders(path, told).log.amount.tolist() == [1234.5, -5.0]
+
+
+@pytest.mark.parametrize(
+    ("amounts", "repair"),
+    [
+        (["1.234,50 €", "5,00 €"], '--thousands . --decimal , --currency-symbol "€"'),
+        (["5,00", "1.234,50", "2.000"], "--decimal , --thousands ."),
+        (["$1,234.50", "$5.00"], "--thousands , --currency-symbol $"),
+        (["1'234.50"], '--thousands "\'"'),
+        (["EUR 5.00"], "--currency-symbol EUR"),
+    ],
+)
+def test_amounts_that_an_option_would_read_are_told_by_their_form(
+    csv_of: Write, amounts: list[str], repair: str
+) -> None:
+    rows = "".join(f"a;2024-01-0{day};{text}\n" for day, text in enumerate(amounts, 1))
+    path = csv_of(HEADER.replace(",", ";") + "b;2024-01-09;1\n" + rows)
+    summary = read_orders(path).accounts.summary()
+    assert f"Say {repair}." in summary
+    assert "234" not in summary  # what was written is nobody's business
+    words = dict(zip(*[iter(shlex.split(repair))] * 2, strict=True))
+    told = ReadOptions(**{name[2:].replace("-", "_"): mark for name, mark in words.items()})
+    assert read_orders(path, told).accounts.n_rejected == 0
+
+
+@pytest.mark.parametrize("amount", ["free", "(5.00)", "1,234", "anna@shop.de", "5.00.1"])
+def test_no_option_is_proposed_where_none_is_sure(csv_of: Write, amount: str) -> None:
+    accounts = read_orders(csv_of(HEADER.replace(",", ";") + f"b;2024-01-09;1\na;2024-01-09;{amount}\n")).accounts
+    assert accounts.repair is None
+    assert "Unreadable amounts look like '" in accounts.summary()
+    assert amount not in accounts.summary()
+
+
+def test_dates_that_a_spreadsheet_counts_are_told(csv_of: Write) -> None:
+    summary = read_orders(csv_of(HEADER + "a,45123,1\nb,45124.5,1\nc,2024-01-09,1\n")).accounts.summary()
+    assert "Unreadable dates look like '99999' (1), '99999.9' (1). A spreadsheet keeps dates as such" in summary
+
+
+def test_ids_that_a_spreadsheet_shortened_are_told(csv_of: Write) -> None:
+    rows = "4.91303E+12,2024-01-01,1\n4E+12,2024-01-01,1\nJUNE+1,2024-01-01,1\n4903760000000,2024-01-01,1\n"
+    accounts = read_orders(csv_of(HEADER + rows)).accounts
+    assert (accounts.n_customers, accounts.shortened_ids) == (4, 2)
+    assert "2 customer ids are numbers that a spreadsheet has shortened" in accounts.summary()
+
+
+def test_without_an_amount_it_is_the_unit_price_times_the_quantity(csv_of: Write) -> None:
+    columns = "CustomerID;InvoiceDate;UnitPrice;Quantity;InvoiceNo\n"
+    path = csv_of(columns + "a;2024-01-01;2,5;4;1\na;2024-01-01;1;3;1\na;2024-01-05;2,5;-1;C1\nb;2024-01-05;;2;2\n")
+    proposed = (
+        "--map customer_id=CustomerID --map ordered_at=InvoiceDate --map unit_price=UnitPrice --map quantity=Quantity "
+        "--map order_id=InvoiceNo"
+    )
+    with pytest.raises(OrdersError, match=proposed):
+        read_orders(path)
+    mapping = dict(word.split("=") for word in proposed.split() if "=" in word)
+    intake = read_orders(path, ReadOptions(mapping=mapping, decimal=","))
+    assert rules(intake) == {"unreadable_amount": 1}
+    assert sorted(intake.log.amount.tolist()) == [-2.5, 3.0, 10.0]
+    assert intake.log.event is not None
+    assert len(set(intake.log.event)) == 2  # an order of two lines, and its refund
+
+
+def test_an_amount_stands_before_a_unit_price(csv_of: Write) -> None:
+    path = csv_of("customer_id,ordered_at,amount,unit_price,quantity\na,2024-01-01,7,2,3\n")
+    assert read_orders(path).log.amount.tolist() == [7.0]
+    with pytest.raises(OrdersError, match="the one is the value of the row, the other makes it"):
+        read_orders(path, ReadOptions(mapping={"unit_price": "unit_price"}))
 
 
 def test_two_currencies_are_refused(csv_of: Write) -> None:

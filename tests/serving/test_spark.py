@@ -202,7 +202,8 @@ def test_order_ids_of_several_customers_are_judged_side_by_side(both: Both) -> N
     assert "never_paid 50" in said
 
 
-def test_line_items_and_columns_by_name(both: Both) -> None:
+@pytest.mark.parametrize("net", ["amount", "unit_price"])
+def test_line_items_and_columns_by_name(both: Both, net: str) -> None:
     rng = np.random.default_rng(2)
     lines = {
         "Order.Id": rng.integers(0, 20_000, 50_000),
@@ -214,7 +215,7 @@ def test_line_items_and_columns_by_name(both: Both) -> None:
     }
     Path("orders/country=DE").mkdir(parents=True)
     pq.write_table(pa.table(lines), "orders/country=DE/1.parquet")
-    names = ["customer_id=Client", "ordered_at=Day", "amount=Net", "order_id=Order.Id"]
+    names = ["customer_id=Client", "ordered_at=Day", f"{net}=Net", "order_id=Order.Id"]
     both("features", "orders", *(word for name in names for word in ("--map", name)))
 
 

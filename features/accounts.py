@@ -1,0 +1,116 @@
+"""Where the rows of an order log went, and what would bring more of them in."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from features.columns import EXPLANATIONS, Rule
+from features.refused import amounts_repair, dates_repair, shown_forms
+
+_SHOWN_STATUSES: Final = 5
+
+
+@dataclass(frozen=True)
+class Accounts:
+    """Where the rows of an order log went: `n_valid + n_rejected == n_read`, always.
+
+    Attributes
+    ----------
+    rejected_by_rule
+        How many rows broke each rule.
+    identical_rows
+        Valid rows equal to another in every column; they are kept.
+    placeholder_dates
+        Valid rows dated before 1960; kept, but worth a look.
+    opposite_quantities
+        Valid rows whose quantity is below 0 and whose amount is above; kept, but worth a look.
+    statuses
+        How many valid rows have each status, lower case, without WooCommerce's `wc-`.
+    shortened_ids
+        Customers whose id a spreadsheet made of a long number: `4.91E+12`, which many customers may share.
+    date_forms, amount_forms
+        What dates and amounts that could not be read look like (`features.refused`), and how many each.
+    """
+
+    n_valid: int
+    n_customers: int
+    rejected_by_rule: Counter[str]
+    identical_rows: int
+    placeholder_dates: int
+    opposite_quantities: int
+    statuses: Counter[str]
+    shortened_ids: int
+    date_forms: Counter[str]
+    amount_forms: Counter[str]
+
+    @property
+    def n_rejected(self) -> int:
+        """Rows set aside."""
+        return self.rejected_by_rule.total()
+
+    @property
+    def n_read(self) -> int:
+        """Rows in the source."""
+        return self.n_valid + self.n_rejected
+
+    def __add__(self, other: Accounts) -> Accounts:
+        """Accounts of two logs that share no customer."""
+        return Accounts(
+            self.n_valid + other.n_valid,
+            self.n_customers + other.n_customers,
+            self.rejected_by_rule + other.rejected_by_rule,
+            self.identical_rows + other.identical_rows,
+            self.placeholder_dates + other.placeholder_dates,
+            self.opposite_quantities + other.opposite_quantities,
+            self.statuses + other.statuses,
+            self.shortened_ids + other.shortened_ids,
+            self.date_forms + other.date_forms,
+            self.amount_forms + other.amount_forms,
+        )
+
+    def summary(self) -> str:
+        """One paragraph: what was read, kept, set aside and why."""
+        text = f"{self.n_read:,} rows read: {self.n_valid:,} valid of {self.n_customers:,} customers"
+        text += f", {self.n_rejected:,} rejected"
+        if self.n_rejected:
+            most_first = sorted(self.rejected_by_rule.items(), key=lambda pair: (-pair[1], pair[0]))
+            text += " (" + ", ".join(f"{rule} {count:,}" for rule, count in most_first) + ")"
+        if self.identical_rows:
+            text += f"; {self.identical_rows:,} rows are identical to another and were kept"
+            text += " (--drop-repeated-lines drops line items)"
+        if self.placeholder_dates:
+            text += f"; {self.placeholder_dates:,} rows are dated before 1960 (placeholder dates?)"
+        if self.opposite_quantities:
+            text += f"; {self.opposite_quantities:,} rows have a quantity below 0 and an amount above (sent back?)"
+        if self.statuses:
+            counted = self.statuses.most_common(_SHOWN_STATUSES)
+            text += "; counted as paid: " + ", ".join(f"{status} {count:,}" for status, count in counted)
+            text += f" and {len(self.statuses) - len(counted)} other statuses" * (len(self.statuses) > len(counted))
+        if self.n_rejected * 10 > self.n_read:
+            worst = Rule[most_first[0][0].upper()]
+            text += f". Most rejected rows: {EXPLANATIONS[worst]}. --rejected PATH writes them all"
+        return " ".join([text + ".", *self._repairs()])
+
+    @property
+    def repair(self) -> str | None:
+        """Options under which amounts that could not be read are numbers; None where there are none."""
+        return amounts_repair(form for form, _ in self.amount_forms.most_common())
+
+    def _repairs(self) -> Iterator[str]:
+        if self.shortened_ids:
+            yield (
+                f"{self.shortened_ids:,} customer ids are numbers that a spreadsheet has shortened, such as 4.91E+12: "
+                "one may stand for many customers. Export the ids as texts."
+            )
+        if self.date_forms:
+            repair = dates_repair(form for form, _ in self.date_forms.most_common())
+            yield f"Unreadable dates look like {shown_forms(self.date_forms)}.{f' {repair}.' if repair else ''}"
+        if self.amount_forms:
+            say = f" Say {self.repair}." if self.repair else ""
+            yield f"Unreadable amounts look like {shown_forms(self.amount_forms)}.{say}"
+
+
+NOTHING_READ: Final = Accounts(0, 0, Counter(), 0, 0, 0, Counter(), 0, Counter(), Counter())

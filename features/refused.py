@@ -1,0 +1,95 @@
+"""What texts that could not be read look like, without showing one, and the option that would read them."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+
+from features.arrow import texts
+from features.columns import AMOUNT
+from features.options import ReadOptions
+from features.parsing import numbers
+
+_MARK: Final = r"[^\d\s.,'’+()-]{0,4}"
+_MONEY: Final = re.compile(rf"\s*({_MARK})\s*([+-]?\d[\d.,'’\s]*?)\s*({_MARK})\s*")
+_GROUPED: Final = re.compile(
+    r"[+-]?\d{1,3}(?:(?P<thousands>[.,'’\s])\d{3})(?:(?P=thousands)\d{3})*(?P<decimal>[.,])?\d*"
+)
+_PLAIN: Final = re.compile(r"[+-]?\d+(?:(?P<decimal>[.,])(?:\d\d?|\d{4,}))?")
+_LONGEST: Final = 20
+_SHOWN: Final = 3
+_COUNTED_DATES: Final = (
+    (r"9{5}(\.9+)?", "A spreadsheet keeps dates as such numbers: give the column a date format and export it again"),
+    (r"9{10}(\.9+)?", "Seconds since 1970? Write them as dates, ISO 8601"),
+    (r"9{13}", "Milliseconds since 1970? Write them as dates, ISO 8601"),
+)
+
+
+def forms_of(column: pa.ChunkedArray) -> Counter[str]:
+    """How often texts of each form occur: digits are 9, letters x but for a currency's mark. Nulls have none."""
+    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+        return Counter()
+    found: Counter[str] = Counter()
+    for one in column.value_counts().to_pylist():
+        if one["values"]:
+            found[_form(one["values"])] += one["counts"]
+    return found
+
+
+def _form(text: str) -> str:
+    form = re.sub(r"\d", "9", text.strip())
+    if _MONEY.fullmatch(form) is None:
+        form = re.sub(r"[^\W\d_]+", "x", form)
+    return form if len(form) <= _LONGEST else form[:_LONGEST] + "…"
+
+
+def shown_forms(forms: Counter[str]) -> str:
+    """The most frequent forms, and how often each occurs."""
+    return ", ".join(f"'{form}' ({count:,})" for form, count in forms.most_common(_SHOWN))
+
+
+def dates_repair(forms: Iterable[str]) -> str | None:
+    """What numbers in the place of dates may be; None for anything else."""
+    return next((repair for kind, repair in _COUNTED_DATES if any(re.fullmatch(kind, form) for form in forms)), None)
+
+
+def amounts_repair(forms: Iterable[str]) -> str | None:
+    """Options under which one of the forms, or several alike, are numbers; None where none are."""
+    given: dict[str, str] = {}
+    for form in forms:
+        tried = {**given, **_marks(form)}
+        if tried != given and _reads(form, tried):
+            given = tried
+    return " ".join(f"--{name.replace('_', '-')} {_quoted(mark)}" for name, mark in given.items()) or None
+
+
+def _marks(form: str) -> dict[str, str]:
+    money = _MONEY.fullmatch(form)
+    if money is None:
+        return {}
+    number = _PLAIN.fullmatch(money[2]) or _GROUPED.fullmatch(money[2])
+    marks = {} if number is None else {name: mark for name, mark in number.groupdict().items() if mark}
+    if marks.get("thousands") and "decimal" not in marks and money[2].count(marks["thousands"]) == 1:
+        return {}  # 9,999 may be either
+    if marks.get("thousands") == ".":
+        marks["decimal"] = ","
+    if marks.get("decimal") == ".":
+        marks.pop("decimal")
+    symbol = money[1] or money[3]
+    return {**marks, "currency_symbol": symbol} if symbol else marks
+
+
+def _reads(form: str, marks: dict[str, str]) -> bool:
+    if marks.get("thousands") == marks.get("decimal", "."):
+        return False
+    values, _ = numbers(pa.chunked_array([texts([form])]), AMOUNT, ReadOptions(**marks))  # type: ignore[arg-type]
+    return bool(np.isfinite(values[0]))
+
+
+def _quoted(mark: str) -> str:
+    return f'"{mark}"' if mark in ("'", "’") or mark.isspace() or not mark.isascii() else mark
