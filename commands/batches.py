@@ -131,7 +131,7 @@ def batch(
 
 def _refuse_own_source(source: str, out: str) -> None:
     """Refuse an output that is, holds, or lies in the place of the orders."""
-    from features.sources import is_database
+    from features.places import is_database
 
     if any(place == STORE or place.startswith("jdbc:") or is_database(place) for place in (source, out)):
         return
@@ -247,8 +247,8 @@ def _require_read_amounts(accounts: Accounts) -> None:
 def _require_orders(parts: Parts, orders: OrderSource) -> None:
     """Refuse a log without a usable order, its rejected rows written."""
     from features.accounts import NOTHING_READ
+    from features.places import shown_source
     from features.reading import refuse_unusable
-    from features.sources import shown_source
 
     if not parts.complete_until:
         orders.write_rejected(parts.intake(place).rejected for place in range(parts.n_parts))

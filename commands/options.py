@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # pyarrow is imported only when a log is read
     from pyarrow import Table
 
     from features.options import ReadOptions
-    from features.sources import RawSource
+    from features.raw import RawSource
 
 AsOf = Annotated[
     str | None,
@@ -109,7 +109,7 @@ class OrderSource:
 
     def identity(self) -> dict[str, Any]:
         """What is read and how, to see whether another run reads the same."""
-        from features.sources import identity
+        from features.places import identity
 
         files = [] if self.path == STORE else identity(self.path)
         return {"orders": self.path, "files": files, "options": repr(self.options)}

@@ -2,7 +2,8 @@
 
 In the order the data flows:
 
-- `options`, `sources`, `databases`, `mapping`: where the rows come from and what they are called;
+- `options`, `sources` (`places`, `csv_file`, `parquet_files`, `databases`), `mapping` → `raw`: where the rows come from
+  and what they are called;
 - `hashing` → `dealing` → `parts`: a large log as parts of whole customers; `sampling`: some of them, to train on;
 - `parsing`, `validation`, `reading`: texts to types, the rules a row must keep;
 - `accounts`, `refused`: where the rows went, what the refused ones look like, and what would read them;

@@ -15,7 +15,7 @@ from features.arrays import IntArray
 from features.arrow import to_numpy
 from features.columns import CUSTOMER_ID
 from features.dealing import in_bulk, with_rows
-from features.sources import RawSource, RowsFrom
+from features.raw import RawSource, RowsFrom
 
 
 class Clustered:

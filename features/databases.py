@@ -15,7 +15,7 @@ from features.engines import engine_for, hidden
 from features.errors import OrdersError, UsageError
 from features.mapping import resolve
 from features.options import ReadOptions
-from features.sources import RawSource
+from features.raw import RawSource
 
 _CHUNK_ROWS: Final = 50_000
 _IN_MEMORY: Final = 200_000_000

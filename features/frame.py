@@ -16,7 +16,8 @@ from features.mapping import resolve
 from features.matrix import FeatureMatrix, feature_matrix
 from features.options import ReadOptions
 from features.orders import OrderLog
-from features.validation import Intake, RawOrders, validate
+from features.raw import RawOrders
+from features.validation import Intake, validate
 
 
 def orders_from_frame(orders: pd.DataFrame, options: ReadOptions | None = None, *, now: int | None = None) -> Intake:

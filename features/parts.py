@@ -25,9 +25,9 @@ from features.dealing import MOST_IN_MEMORY, ROW, in_memory, into_files
 from features.instants import DAY_US, next_midnight
 from features.options import ReadOptions
 from features.parsing import instants, text_codes
+from features.raw import RawOrders, RawSource, numbered
 from features.shared_ids import rows_of_shared_ids
-from features.sources import RawSource
-from features.validation import Intake, RawOrders, currency_of, numbered, rules_broken, validate
+from features.validation import Intake, currency_of, rules_broken, validate
 
 _ABOUT: Final = "parts.json"
 _BYTES_TO_START: Final = 400_000_000

@@ -8,7 +8,8 @@ from features.accounts import Accounts
 from features.errors import OrdersError
 from features.instants import from_us
 from features.options import ReadOptions
-from features.sources import open_raw, shown_source
+from features.places import shown_source
+from features.sources import open_raw
 from features.validation import Intake, validate
 
 _log = logging.getLogger(__name__)

@@ -21,7 +21,8 @@ from features.columns import CUSTOMER_ID
 from features.orders import OrderLog
 from features.parsing import text_codes
 from features.parts import Parts
-from features.validation import Intake, RawOrders, validate
+from features.raw import RawOrders
+from features.validation import Intake, validate
 
 MOST_CUSTOMERS: Final = 200_000
 """More of them cost time and memory, and move figures as another seed does: see docs/sampling.md."""

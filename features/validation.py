@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -34,45 +34,12 @@ from features.errors import OrdersError, listed
 from features.options import ReadOptions
 from features.orders import OrderLog
 from features.parsing import amounts, instants, numbers, text_codes
+from features.raw import RawOrders
 from features.refused import forms_of
 from features.typed import Codes, TypedOrders
 
 PLACEHOLDER_BEFORE_US = -315_619_200_000_000  # 1960-01-01: older "orders" are mostly placeholder dates
 _SHORTENED: Final = re.compile(r"\d([.,]\d+)?E\+\d+")
-
-
-@dataclass(frozen=True)
-class RawOrders:
-    """What a source delivered: a table with contract names, and the rows no reader could split.
-
-    Attributes
-    ----------
-    table
-        Columns under contract names, in the types of the source.
-    malformed
-        Text of each row that is not in the table, by its 1-based row number in the source.
-    numbers
-        1-based number in the source of each row of the table; None where the table is the whole source.
-    refused
-        `Rule` that each row breaks beside rows that are not in the table, 0 where it does not; None: none does.
-    """
-
-    table: pa.Table
-    malformed: Mapping[int, str]
-    numbers: IntArray | None = None
-    refused: RuleArray | None = None
-
-    def row_numbers(self, places: IntArray) -> IntArray:
-        """1-based numbers in the source of rows of the table."""
-        return numbered(places, self.malformed) if self.numbers is None else self.numbers[places]
-
-
-def numbered(places: IntArray, malformed: Mapping[int, str]) -> IntArray:
-    """1-based numbers in the source of rows that were read, by their place among them."""
-    if not malformed:
-        return places + 1
-    skipped = np.sort(np.fromiter(malformed, dtype=np.int64, count=len(malformed)))
-    return places + 1 + np.searchsorted(skipped - np.arange(len(skipped)) - 1, places, side="right")
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from features.errors import OrdersError, OutputError
 from features.options import ReadOptions
 from features.orders import OrderLog
 from features.parts import Parts, Split, part_orders, parts_in
-from features.sources import RawSource
+from features.raw import RawSource
 from serving.output import Writer, parquet, replace_folder
 from serving.tally import NOTHING_MADE, Tally
 from serving.unfinished import ORDERS, Unfinished, is_unfinished, remove, remove_abandoned, unfinished

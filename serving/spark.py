@@ -27,15 +27,16 @@ from pyspark.sql.pandas.types import from_arrow_schema
 
 from features.accounts import NOTHING_READ
 from features.columns import CURRENCY, CUSTOMER_ID, LINE_ITEM_COLUMNS, ORDER_ID, ORDERED_AT, Rule
+from features.csv_file import delimiter_of
 from features.errors import ClvError, OrdersError, OutputError, UsageError
 from features.instants import next_midnight
 from features.mapping import resolve
 from features.options import ReadOptions
 from features.parsing import text_codes
 from features.parts import rows_at_once
+from features.raw import RawOrders
 from features.reading import refuse_unusable
-from features.sources import delimiter_of
-from features.validation import RawOrders, currency_of, rules_broken
+from features.validation import currency_of, rules_broken
 from serving.in_parts import Done, Work
 from serving.java import find_java
 from serving.spark_parts import FAILED, KIND, MALFORMED, PART, ROWS, Making, Reading, kinds_of, latest_of, raise_first

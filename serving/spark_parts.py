@@ -12,12 +12,13 @@ import pyarrow as pa
 from features import errors
 from features.arrays import RuleArray
 from features.columns import ORDER_ID, ORDERED_AT, Rule
+from features.csv_file import refuse_open_quote
 from features.errors import ClvError
 from features.instants import DAY_US
 from features.options import ReadOptions
 from features.parsing import amounts, instants, text_codes
-from features.sources import refuse_open_quote
-from features.validation import Intake, RawOrders, rules_broken, validate
+from features.raw import RawOrders
+from features.validation import Intake, rules_broken, validate
 from serving.in_parts import Done, Work
 
 PART: Final = "clv_part"

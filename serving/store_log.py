@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from features.columns import ORDER_ID, ORDERED_AT, REQUIRED
 from features.databases import read_statement
-from features.sources import RawSource
+from features.raw import RawSource
 from serving.order_store import ORDERS, OrderStore
 from serving.score_store import ScoreRun
 

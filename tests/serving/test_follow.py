@@ -22,7 +22,8 @@ import pytest
 from features.errors import RegistryError
 from features.options import ReadOptions
 from features.orders import OrderLog
-from features.validation import Intake, RawOrders, validate
+from features.raw import RawOrders
+from features.validation import Intake, validate
 from model.bundle import REGISTERED, load_bundle
 from serving.follower import Follower
 from serving.pointer import Pointer, read_pointer, write_pointer

@@ -17,7 +17,8 @@ from features.frame import build_features
 from features.matrix import feature_matrix
 from features.options import ReadOptions
 from features.orders import OrderLog
-from features.validation import Intake, RawOrders, validate
+from features.raw import RawOrders
+from features.validation import Intake, validate
 from serving.store import ModelStore
 from training.gate import Verdict
 from training.registry import Registry, input_example

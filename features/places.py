@@ -1,0 +1,121 @@
+"""Where an order log lies: its files, what they are, and what it is called in messages."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.fs as pa_fs
+
+from features.errors import OrdersError
+
+PARQUET: Final = (".parquet", ".pq", ".parq")
+"""Endings of Parquet files, lower case."""
+
+
+def identity(source: str) -> list[tuple[str, int, int]]:
+    """What the files of a source are, to see whether they are still the same: path, bytes, and when changed, in ns."""
+    if is_database(source):
+        return [(shown_source(source), 0, 0)]
+    filesystem, paths = files(source)
+    return [(info.path, info.size or 0, info.mtime_ns or 0) for info in filesystem.get_file_info(paths)]
+
+
+def is_database(source: str) -> bool:
+    """Whether a source is a SQLAlchemy URL."""
+    scheme, _, rest = source.partition("://")
+    return bool(rest) and scheme not in (
+        "s3",
+        "gs",
+        "gcs",
+        "hdfs",
+        "abfs",
+        "abfss",
+        "file",
+    )
+
+
+def shown_source(source: str) -> str:
+    """Return the source as it may be shown: a database URL without password or parameters."""
+    if not is_database(source):
+        return source.partition("?")[0]
+    from features.engines import hidden
+
+    return hidden(source)
+
+
+@contextmanager
+def readable(source: str) -> Iterator[None]:
+    """Turn the libraries' reading errors into one sentence about the file."""
+    try:
+        yield
+    except (
+        pa.ArrowInvalid,
+        pa.ArrowNotImplementedError,
+        OSError,
+        EOFError,
+        zlib.error,
+        UnicodeDecodeError,
+    ) as error:
+        cause = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if "straddl" in cause:  # a row longer than a block of 16 MB
+            raise OrdersError(
+                f"{shown_source(source)!r} has a row of more than 16 MB: a quote is not closed, most likely."
+            ) from error
+        raise OrdersError(
+            f"{shown_source(source)!r} cannot be read: {cause[:200]}. Export it again as UTF-8: it may be cut short or "
+            "damaged."
+        ) from error
+
+
+def files(source: str) -> tuple[pa_fs.FileSystem, list[str]]:
+    """Paths of the files of a source, sorted, and where they lie. Raises OrdersError when there is none."""
+    with readable(source):
+        if "://" in source:
+            filesystem, path = pa_fs.FileSystem.from_uri(source)
+        else:
+            filesystem, path = pa_fs.LocalFileSystem(), source
+        paths = _globbed(filesystem, path) if "*" in path else _listed(filesystem, path)
+    if not paths:
+        raise OrdersError(f"There is no order log at {source!r}: no such file, or no Parquet or CSV file in it.")
+    return filesystem, paths
+
+
+def _listed(filesystem: pa_fs.FileSystem, path: str) -> list[str]:
+    info = filesystem.get_file_info(path)
+    if info.type == pa_fs.FileType.File:
+        return [path]
+    if info.type != pa_fs.FileType.Directory:
+        return []
+    return _data_files(filesystem.get_file_info(pa_fs.FileSelector(path, recursive=True)))
+
+
+def _globbed(filesystem: pa_fs.FileSystem, pattern: str) -> list[str]:
+    from fnmatch import fnmatchcase
+
+    folder = pattern[: pattern.index("*")].rpartition("/")[0]
+    selector = pa_fs.FileSelector(folder or ".", recursive=True, allow_not_found=True)
+    infos = filesystem.get_file_info(selector)
+    wanted = pattern.removeprefix("./")
+    deep = "**" in pattern
+    return [
+        path
+        for path in _data_files(infos)
+        if fnmatchcase(path.removeprefix("./"), wanted)
+        and (deep or path.removeprefix("./").count("/") == wanted.count("/"))
+    ]
+
+
+def _data_files(infos: list[pa_fs.FileInfo]) -> list[str]:
+    endings = (*PARQUET, ".csv", ".csv.gz", ".tsv", ".txt")
+    names = [
+        info.path
+        for info in infos
+        if info.type == pa_fs.FileType.File
+        and not info.base_name.startswith((".", "_"))
+        and info.path.lower().endswith(endings)
+    ]
+    return sorted(names)
