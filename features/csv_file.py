@@ -16,7 +16,7 @@ from features.errors import OrdersError
 from features.mapping import resolve
 from features.options import ReadOptions
 from features.places import readable
-from features.raw import RawSource, renamed
+from features.raw import RawSource, empty, renamed
 
 _SNIFFED_BYTES: Final = 1 << 16
 _DELIMITERS: Final = ",;\t|"
@@ -59,7 +59,7 @@ def open_csv(source: str, path: str, filesystem: pa_fs.FileSystem, options: Read
                     null_values=[""],
                 ),
             )
-            yield renamed(reader.schema.empty_table(), columns)
+            yield renamed(empty(reader.schema), columns)
             for batch in reader:
                 yield renamed(pa.Table.from_batches([batch]), columns)
         refuse_open_quote(path, malformed)

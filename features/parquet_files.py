@@ -14,7 +14,7 @@ from features.errors import OrdersError
 from features.mapping import resolve
 from features.options import ReadOptions
 from features.places import readable
-from features.raw import RawSource, renamed
+from features.raw import RawSource, empty, renamed
 
 _CHUNK_ROWS: Final = 1 << 17
 
@@ -30,7 +30,7 @@ def open_parquet(source: str, paths: list[str], filesystem: pa_fs.FileSystem, op
         taken = {name: column for name, column in columns.items() if names is None or name in names}
         wanted = pa.schema([schema.field(column) for column in dict.fromkeys(taken.values())])
         with readable(source):
-            yield renamed(wanted.empty_table(), taken)
+            yield renamed(empty(wanted), taken)
             for info, begin, end in zip(files, accumulate([0, *counts]), accumulate(counts), strict=False):
                 if end > first:
                     for batch in _batches(filesystem, info, wanted, max(0, first - begin)):

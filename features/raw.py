@@ -80,3 +80,8 @@ class RawSource:
 def renamed(table: pa.Table, columns: Mapping[str, str]) -> pa.Table:
     """Columns of a table under contract names."""
     return pa.table({name: table.column(column) for name, column in columns.items()})
+
+
+def empty(schema: pa.Schema) -> pa.Table:
+    """A table without rows; `schema.empty_table()` would import pandas."""
+    return pa.table([pa.nulls(0, field.type) for field in schema], schema=schema)
