@@ -13,6 +13,11 @@ longer window ahead follows from the same s. The settings of the process are not
 over a grid by likelihood × prior, so that a short history shrinks the level to the calendar's. Before
 a year was seen, nothing tells what lasts from a season that will turn: what the windows say beyond
 the calendar then counts by the share of the year that was, and stays in the error for the rest.
+
+The first windows of a log have no forecast, since nobody is known yet. But where a shop is older than
+its log, what it sold says as much: a log of one year ends where its own first months tell the season
+ahead. So there the log of all sales of each 30 days stands beside the ratios, as s with a level and a
+small growth of its own.
 """
 
 from __future__ import annotations
@@ -51,6 +56,16 @@ _MEMORY_DAYS: Final = (120.0, 10_000.0)
 """Half-life with which the buy-till-you-die model forgets the seasons it was fitted on."""
 _SEASON_CENTRE, _SHOCK_CENTRE, _PRIOR_SPREAD = 0.15, 0.1, 1.0
 _OVERDISPERSION: Final = 1.3
+_SALES_NOISE, _SALES_GROWTH, _SALES_LEVEL = 0.1, 0.1, 3.0
+"""Standard deviations: of a bin's sales about s, of their growth in a year, of their level (which is free)."""
+_QUARTER: Final = 3
+"""Bins: the first ones are held against the others, and the newest one tells whether new customers still come."""
+_LEAST_BINS, _MOST_BINS = 9, 25
+"""Sales are looked at from three quarters of a year on, until every season was seen twice."""
+_STEADY: Final = 0.4
+"""Log of how much the first bins' sales may differ from the others' in a shop that is older than its log."""
+_STILL_NEW: Final = 0.05
+"""Of that shop's customers in the newest bins, at least so many are new."""
 UNKNOWN_SD: Final = 0.3
 """Error of a level of which nothing is known."""
 _CLIP: Final = 0.9
@@ -92,6 +107,26 @@ class Windows:
     variance: FloatArray
 
 
+@dataclass(frozen=True)
+class Sales:
+    """What a shop that is older than its log sold in each whole bin of it, shape (m,) each.
+
+    Attributes
+    ----------
+    place
+        The bin, as in `Windows`.
+    log_total, variance
+        Log of the total, and its sampling variance.
+    """
+
+    place: FloatArray
+    log_total: FloatArray
+    variance: FloatArray
+
+
+_NO_SALES: Final = Sales(np.empty(0), np.empty(0), np.empty(0))
+
+
 def forecast_level(snapshots: Snapshots, log: OrderLog, as_of: int, horizon_days: int, modified: bool) -> Level:
     """Forecast the level of [as_of, as_of + horizon) from the windows that ended by `as_of`."""
     oldest = (as_of - log.began_at) / DAY_US
@@ -99,8 +134,40 @@ def forecast_level(snapshots: Snapshots, log: OrderLog, as_of: int, horizon_days
     rows = [_ratios(snapshots, log, as_of, place, modified) for place in range(-n_windows, 0)]
     table = np.array([row for row in rows if row is not None], dtype=np.float64).reshape(-1, 6)
     tenure_bins = np.sort(snapshots.at(as_of).summary.tenure_days) / BIN_DAYS
-    orders, value = (Windows(table[:, 0], table[:, 1], *table[:, k : k + 2].T) for k in (2, 4))
-    return Level(*(forecast(windows, tenure_bins, as_of, horizon_days) for windows in (orders, value)))
+    sold = sales(log, as_of)
+    orders, value = (
+        forecast(Windows(table[:, 0], table[:, 1], *table[:, k : k + 2].T), tenure_bins, as_of, horizon_days, of)
+        for k, of in zip((2, 4), sold, strict=True)
+    )
+    return Level(orders, value)
+
+
+def sales(log: OrderLog, as_of: int) -> tuple[Sales, Sales]:
+    """Orders and value of each whole bin before `as_of`; nothing where the log may have begun with the shop.
+
+    A shop that begins sells less in its first bins than ever after; one that won its customers in a burst sells more
+    there, or wins none any more.
+    """
+    n_bins = int((as_of - log.began_at) / DAY_US // BIN_DAYS)
+    if not _LEAST_BINS <= n_bins <= _MOST_BINS:
+        return _NO_SALES, _NO_SALES
+    place, everyone = np.arange(-n_bins, 0), np.arange(log.n_customers)
+    windows = [label_window(log, everyone, as_of + bin_ * BIN_DAYS * DAY_US, BIN_DAYS) for bin_ in place.tolist()]
+    totals = np.array([[w.n_orders.sum(), w.spend.sum(), (w.spend**2).sum()] for w in windows])
+    if not totals[:, :2].all():
+        return _NO_SALES, _NO_SALES
+    n_orders, value, squares = totals.T
+    bought = np.array([w.purchased for w in windows])
+    of_late = bought[-_QUARTER:].any(axis=0)
+    new = of_late & ~bought[:-_QUARTER].any(axis=0)
+    first_to_others = value[:_QUARTER].mean() / value[_QUARTER:].mean()
+    if abs(np.log(first_to_others)) > _STEADY or new.sum() < _STILL_NEW * of_late.sum():
+        return _NO_SALES, _NO_SALES
+    bins = place.astype(np.float64)
+    return (
+        Sales(bins, np.log(n_orders), _OVERDISPERSION / n_orders),
+        Sales(bins, np.log(value), squares / value**2),
+    )
 
 
 def expected_totals(snapshot: Snapshot, horizon_days: int, modified: bool) -> tuple[FloatArray, FloatArray]:
@@ -128,7 +195,9 @@ def _ratios(snapshots: Snapshots, log: OrderLog, as_of: int, place: int, modifie
     )
 
 
-def forecast(past: Windows, tenure_bins: FloatArray, as_of: int, horizon_days: int) -> Forecast:
+def forecast(
+    past: Windows, tenure_bins: FloatArray, as_of: int, horizon_days: int, sold: Sales = _NO_SALES
+) -> Forecast:
     """Log of the total ratio over the horizon, its mean clipped to ±0.9; the calendar's ± 0.3 without matured windows.
 
     Parameters
@@ -137,14 +206,14 @@ def forecast(past: Windows, tenure_bins: FloatArray, as_of: int, horizon_days: i
         Tenure of every customer in bins of 30 days, ascending, shape (n_customers,).
     """
     n_ahead = -(-horizon_days // BIN_DAYS)
-    bins = np.arange(-np.ceil(tenure_bins[-1]) - 1.0, n_ahead)
+    bins = np.arange(-max(np.ceil(tenure_bins[-1]), len(sold.place)) - 1.0, n_ahead)
     shares = np.minimum(1.0, horizon_days / BIN_DAYS - np.arange(n_ahead)) * BIN_DAYS / horizon_days
     calendar = retail_calendar(bins, as_of)
     found = np.array(
         [
             row
             for memory in _MEMORY_DAYS
-            for row in _posteriors(past, bins, _contrasts(past, tenure_bins, bins, memory), shares, calendar)
+            for row in _posteriors(past, sold, bins, _contrasts(past, tenure_bins, bins, memory), shares, calendar)
         ]
     )
     weights = np.exp(found[:, 0] - found[:, 0].max())
@@ -180,25 +249,39 @@ def _contrasts(
 
 
 def _posteriors(
-    past: Windows, bins: FloatArray, contrasts: tuple[FloatArray, FloatArray], shares: FloatArray, calendar: FloatArray
+    past: Windows,
+    sold: Sales,
+    bins: FloatArray,
+    contrasts: tuple[FloatArray, FloatArray],
+    shares: FloatArray,
+    calendar: FloatArray,
 ) -> list[tuple[float, float, float, float]]:
     """(log evidence + log prior, what the calendar expects, mean and variance of the horizon's ratio) per setting."""
     seen, ahead = contrasts
-    n_seen = len(seen)
+    sold_in = (bins[None, :] == sold.place[:, None]).astype(np.float64)
+    n_seen = len(seen) + len(sold_in)
     apart = np.abs(bins[:, None] - bins[None, :]) * float(BIN_DAYS)
-    both = np.concatenate([seen, shares[None, :] @ ahead])
+    both = np.concatenate([seen, sold_in, shares[None, :] @ ahead])
+    of_ratios = np.concatenate([np.ones(len(seen)), np.zeros(len(sold_in)), [1.0]])
+    years = np.concatenate([np.zeros(len(seen)), sold.place * BIN_DAYS / _YEAR, [0.0]])
+    years[of_ratios == 0.0] -= years[of_ratios == 0.0].mean() if len(sold_in) else 0.0
+    apart_from_s = _SALES_LEVEL**2 * np.outer(1.0 - of_ratios, 1.0 - of_ratios) + _SALES_GROWTH**2 * np.outer(
+        years, years
+    )
     turned = both @ calendar
     expected = CALENDAR_SHARE * turned
     followed = np.outer(turned, turned) * CALENDAR_SPREAD**2
     season = both @ (np.exp(-2.0 * np.sin(np.pi * apart / _YEAR) ** 2 / 0.6**2 - apart / (20 * _YEAR))) @ both.T
     young = 0.1 * np.exp(-(past.history_days - MIN_HISTORY_DAYS) / 60.0)
-    noise = np.diag(past.variance + young**2 + 1e-4)
-    surprise = past.log_ratio - expected[:n_seen]
+    noise = np.diag(np.concatenate([past.variance + young**2 + 1e-4, sold.variance + _SALES_NOISE**2]))
+    total = sold.log_total - (sold.log_total.mean() if len(sold_in) else 0.0)
+    surprise = np.concatenate([past.log_ratio, total]) - expected[:n_seen]
     found = []
     for shock_days in _SHOCK_DAYS:
         shock = both @ np.exp(-apart / shock_days) @ both.T
         for constant, of_season, of_shock in product(_CONSTANT, _SEASON, _SHOCK):
-            between = constant**2 + of_season**2 * season + of_shock**2 * shock + followed
+            between = constant**2 * np.outer(of_ratios, of_ratios) + of_season**2 * season + of_shock**2 * shock
+            between += followed + apart_from_s
             root = np.linalg.cholesky(between[:n_seen, :n_seen] + noise)
             whitened, towards = np.linalg.solve(root, np.stack([surprise, between[:n_seen, n_seen]], axis=1)).T
             prior = (np.log(of_season / _SEASON_CENTRE) / _PRIOR_SPREAD) ** 2

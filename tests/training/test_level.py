@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from features.instants import DAY_US, parse_instant
-from training.level import CALENDAR_SHARE, RETAIL_CALENDAR, Windows, forecast, retail_calendar
+from training.level import CALENDAR_SHARE, RETAIL_CALENDAR, Sales, Windows, forecast, retail_calendar, sales
+from training.simulation import regular, simulate
 
 
 def windows(ratios: list[float], variance: float = 0.0025) -> Windows:
@@ -104,3 +105,32 @@ def test_what_lasts_counts_by_the_share_of_a_year_that_was_seen() -> None:
 
 def test_the_level_is_clipped() -> None:
     assert forecast(windows([3.0] * 36), OLD, SPRING, 30).mean <= 0.9
+
+
+def test_the_first_months_of_a_log_tell_the_season_ahead_where_the_shop_is_older() -> None:
+    season = np.where(np.arange(12) < 3, -0.5, 0.17)  # the quarter that comes next was low a year ago
+    ratios = windows([0.0, *[0.1] * 8])  # begin in the fourth month, and know nothing of it
+    sold = Sales(np.arange(-12.0, 0.0), season, np.full(12, 0.0025))
+    at_first, known = forecast(ratios, OLD, SPRING, 90), forecast(ratios, OLD, SPRING, 90, sold)
+    assert known.mean < at_first.mean - 0.1
+    even = forecast(ratios, OLD, SPRING, 90, Sales(sold.place, np.full(12, 9.0), sold.variance))
+    assert even.mean == pytest.approx(at_first.mean, abs=0.06)
+
+
+def test_sales_speak_only_where_the_log_began_amid_the_life_of_its_shop() -> None:
+    start = parse_instant("2022-01-01")
+    as_of = start + 400 * DAY_US
+    for joined_over in (0.2, 0.4, 0.9):  # all customers won in a burst, or a shop that begins
+        young = simulate(1_500, 400, seed=3, joined_over=joined_over).log(start)
+        assert [len(sold.place) for sold in sales(young, as_of)] == [0, 0]
+    whole = regular(1_500, 1_200, seed=3).log(start - 800 * DAY_US)
+    cut = whole.rows((whole.ordered_at >= start) & (whole.ordered_at < as_of))
+    orders, value = sales(cut, as_of)
+    assert orders.place.tolist() == value.place.tolist() == list(range(-13, 0))
+    totals = [
+        cut.amount[(cut.ordered_at >= as_of + bin_ * 30 * DAY_US) & (cut.ordered_at < as_of + (bin_ + 1) * 30 * DAY_US)]
+        for bin_ in range(-13, 0)
+    ]
+    assert np.exp(value.log_total) == pytest.approx([amounts.sum() for amounts in totals])
+    assert np.exp(orders.log_total) == pytest.approx([len(amounts) for amounts in totals])
+    assert sales(cut.rows(cut.ordered_at < start + 200 * DAY_US), start + 200 * DAY_US)[0].place.tolist() == []
