@@ -41,7 +41,7 @@ def backtest(
     from training.examples import Snapshots
 
     as_json, rivals = wants_json(format_), _checked(rival or [])
-    intake = read_to_train(orders, memory)
+    intake = read_to_train(orders, memory, predictions)
     moments = [parse_instant(text) for text in as_of] if as_of else default_cases(intake.log, horizon_days)
     known, cases = Snapshots(intake.log), []
     with fitting("backtest") as progress:

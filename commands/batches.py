@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 import typer
 
 from commands.options import STORE, OrderSource, now_us
-from features.columns import Rule
 from features.errors import OrdersError, UsageError
 
 if TYPE_CHECKING:
@@ -120,28 +119,15 @@ def batch(
     UsageError
         An output that would replace the orders, or memory that cannot be read or is too little.
     """
-    _refuse_own_source(orders.path, out)
+    from commands.output import refuse_overwriting
+
+    refuse_overwriting(orders.path, {"--out": out, "--rejected": orders.rejected})
     if engine == "spark":
         with _on_spark(orders, out, memory_bytes(memory), resume) as doing:
             yield doing
     else:
         with _local(orders, out, about, memory_bytes(memory), resume) as doing:
             yield doing
-
-
-def _refuse_own_source(source: str, out: str) -> None:
-    """Refuse an output that is, holds, or lies in the place of the orders."""
-    from features.places import is_database
-
-    if any(place == STORE or place.startswith("jdbc:") or is_database(place) for place in (source, out)):
-        return
-    read, written = (
-        path.removeprefix("file://") if "://" in path else str(Path(path).resolve())
-        for path in (source.partition("*")[0], out)
-    )
-    both = f"{read.rstrip('/')}/", f"{written.rstrip('/')}/"
-    if both[0].startswith(both[1]) or both[1].startswith(both[0]):
-        raise UsageError(f"--out {out!r} is, holds or lies in the place of the orders, {source!r}: write elsewhere.")
 
 
 @contextmanager
@@ -186,20 +172,22 @@ def _local(orders: OrderSource, out: str, about: dict[str, Any], memory: int, re
         yield Doing(orders, held, n_threads)
 
 
-def read_to_train(orders: OrderSource, memory: str) -> Intake:
+def read_to_train(orders: OrderSource, memory: str, predictions: str | None = None) -> Intake:
     """Read an order log, or a sample of its customers where it has very many; the rejected rows are written.
 
     Raises
     ------
     OrdersError
-        It cannot be used, or lost a tenth of its orders to amounts that an option would read.
+        It cannot be used, or lost a tenth of its orders to amounts that cannot be read.
     """
     from commands.console import counting, say
+    from commands.output import refuse_overwriting
     from commands.settings import home
     from features.sampling import read_sample
     from serving.in_parts import Target
     from serving.unfinished import remove_abandoned
 
+    refuse_overwriting(orders.path, {"--rejected": orders.rejected, "--predictions": predictions})
     place = home().run
     for left in place.glob("reading-*.partial"):
         remove_abandoned(left)
@@ -235,12 +223,13 @@ def _read(orders: OrderSource, target: Target) -> Iterator[Batch]:
 
 
 def _require_read_amounts(accounts: Accounts) -> None:
-    """Refuse to learn from a log that lost a tenth of its orders or more to amounts which an option would read."""
-    lost, repair = accounts.rejected_by_rule[Rule.UNREADABLE_AMOUNT.label], accounts.repair
-    if repair and 10 * lost >= accounts.n_read:
+    """Refuse to learn from a log that lost a tenth of its orders or more to amounts that cannot be read."""
+    lost = accounts.amount_forms.total()
+    if lost and 10 * lost >= accounts.n_read:
+        repair = f"Say {accounts.repair}, where" if accounts.repair else "Write them as numbers, so that"
         raise OrdersError(
             f"Amounts of {lost:,} of {accounts.n_read:,} rows could not be read, and a model would learn from the "
-            f"others alone. Say {repair}."
+            f"others alone. {repair} all amounts are written alike."
         )
 
 

@@ -2,14 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 
-from features.errors import OutputError
+from commands.options import STORE
+from features.errors import OutputError, UsageError
+
+
+def refuse_overwriting(source: str, written: Mapping[str, str | None]) -> None:
+    """Refuse outputs, by option, that are, hold, or lie in the place of the orders, or that are one another.
+
+    Raises
+    ------
+    UsageError
+        One is; the text names it.
+    """
+    from features.places import files, is_database
+
+    def is_elsewhere(place: str) -> bool:
+        return place == STORE or place.startswith("jdbc:") or is_database(place)
+
+    named = {option: _whole(place) for option, place in written.items() if place and not is_elsewhere(place)}
+    read = []
+    if named and not is_elsewhere(source):
+        remote = "://" in source
+        read = [
+            _whole(path) for path in (files(source)[1] if "*" in source and not remote else [source.partition("*")[0]])
+        ]
+    for option, place in named.items():
+        if any(place.startswith(one) or one.startswith(place) for one in read):
+            raise UsageError(
+                f"{option} {written[option]!r} is, holds or lies in the place of the orders, {source!r}: "
+                "write elsewhere."
+            )
+        if list(named.values()).count(place) > 1:
+            raise UsageError(f"{' and '.join(named)} name the same place, {written[option]!r}: write to two.")
+
+
+def _whole(path: str) -> str:
+    return f"{path.removeprefix('file://') if '://' in path else Path(path).resolve()}".rstrip("/") + "/"
 
 
 def write_csv(tables: Iterator[pa.Table], path: str) -> None:

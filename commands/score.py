@@ -45,6 +45,7 @@ def score(
     from features.errors import UsageError
     from features.instants import isoformat
     from model.bundle import load_bundle
+    from model.predictions import place_of
     from model.terms import Terms
     from serving.answer import identity
     from serving.in_parts import Work
@@ -63,6 +64,8 @@ def score(
         place = home()
         bundle = ModelStore(place.registry_uri, place.bundles).bundle_folder(name, version)
     loaded = load_bundle(bundle)
+    for days in horizon_days or ():
+        place_of(days, loaded.model.horizons)
     question = Question(
         tuple(horizon_days) if horizon_days else None, interval_level, terms=Terms(margin, discount_rate)
     )

@@ -83,7 +83,7 @@ def _row_rules(orders: TypedOrders, now: int | None) -> RuleArray:
         rules.append((Rule.NEVER_PAID, _never_paid(orders.texts[STATUS])))
     for rule, breaks in rules:
         if breaks.any():
-            broken[breaks & (broken == 0)] = rule
+            broken[breaks & ((broken == 0) | (broken > rule))] = rule
     return broken
 
 

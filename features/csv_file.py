@@ -9,9 +9,11 @@ from collections.abc import Iterator
 from typing import IO, Final, cast
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.fs as pa_fs
 
+from features.columns import CUSTOMER_ID
 from features.errors import OrdersError
 from features.mapping import resolve
 from features.options import ReadOptions
@@ -21,6 +23,31 @@ from features.raw import RawSource, empty, renamed
 _SNIFFED_BYTES: Final = 1 << 16
 _DELIMITERS: Final = ",;\t|"
 _SHORT_ROW_BYTES: Final = 20
+_SAMPLED_BYTES: Final = 1 << 23
+_MORE_ROWS: Final = 1.1
+"""Rows of a compressed file may be so many times more than a sample of it says."""
+
+
+class _Watched:
+    """A stream that counts bytes, quotes and lines of what is read from it."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self.n_bytes = self.n_quotes = self.n_lines = 0
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._stream.read(size)
+        self.n_bytes += len(data)
+        self.n_quotes += data.count(b'"')
+        self.n_lines += data.count(b"\n")
+        return data
+
+    @property
+    def closed(self) -> bool:
+        return self._stream.closed
+
+    def close(self) -> None:
+        self._stream.close()
 
 
 def open_csv(source: str, path: str, filesystem: pa_fs.FileSystem, options: ReadOptions) -> RawSource:
@@ -42,9 +69,11 @@ def open_csv(source: str, path: str, filesystem: pa_fs.FileSystem, options: Read
         return "skip"
 
     def chunks() -> Iterator[pa.Table]:
+        n_rows = 0
         with readable(source), _opened(filesystem, path, compressed) as stream:
+            watched = _Watched(stream)
             reader = pa_csv.open_csv(
-                stream,
+                pa.PythonFile(watched, mode="r"),
                 read_options=pa_csv.ReadOptions(use_threads=False, block_size=1 << 24),
                 parse_options=pa_csv.ParseOptions(
                     delimiter=delimiter,
@@ -61,11 +90,18 @@ def open_csv(source: str, path: str, filesystem: pa_fs.FileSystem, options: Read
             )
             yield renamed(empty(reader.schema), columns)
             for batch in reader:
-                yield renamed(pa.Table.from_batches([batch]), columns)
+                table = renamed(pa.Table.from_batches([batch]), columns)
+                _refuse_broken_ids(path, table, n_rows)
+                n_rows += table.num_rows
+                yield table
         refuse_open_quote(path, malformed)
+        if watched.n_quotes % 2 and watched.n_lines > n_rows + len(malformed) + 1:
+            with readable(source), _opened(filesystem, path, compressed) as stream:
+                _refuse_swallowed_lines(path, stream, delimiter)
 
     size = filesystem.get_file_info(path).size or 0
-    return RawSource(size * (4 if compressed else 1) // _SHORT_ROW_BYTES, chunks(), malformed)
+    n_rows_about = _sampled_rows(filesystem, path, size) if compressed else size // _SHORT_ROW_BYTES
+    return RawSource(n_rows_about, chunks(), malformed)
 
 
 def refuse_open_quote(path: str, malformed: dict[int, str]) -> None:
@@ -75,11 +111,45 @@ def refuse_open_quote(path: str, malformed: dict[int, str]) -> None:
         raise OrdersError(f"{path!r} has a quote that is not closed near row {swallowing[0]}: mend that row.")
 
 
-def _opened(filesystem: pa_fs.FileSystem, path: str, compressed: bool) -> IO[bytes]:
+def _refuse_broken_ids(path: str, table: pa.Table, n_before: int) -> None:
+    """Refuse a customer id of several lines: a quote was opened in it and closed in another row."""
+    broken = pc.indices_nonzero(pc.match_substring(table.column(CUSTOMER_ID), "\n"))
+    if len(broken):
+        row = n_before + broken[0].as_py() + 1
+        raise OrdersError(f"{path!r} has a quote that is not closed in customer_id near row {row}: mend that row.")
+
+
+def _refuse_swallowed_lines(path: str, stream: IO[bytes], delimiter: str) -> None:
+    """Refuse a file that ends within quotes: its last row has swallowed all lines behind it."""
+    rows = csv.reader(io.TextIOWrapper(stream, "utf-8", "replace", newline=""), delimiter=delimiter, strict=True)
+    row = 0
+    try:
+        for _ in rows:
+            row += 1
+    except csv.Error as error:
+        if "end of data" in str(error) or "field limit" in str(error):
+            raise OrdersError(f"{path!r} has a quote that is not closed near row {row}: mend that row.") from error
+
+
+def _sampled_rows(filesystem: pa_fs.FileSystem, path: str, size: int) -> int:
+    """About how many lines a compressed file has, by those of its beginning."""
+    with filesystem.open_input_stream(path, compression=None) as file:
+        taken = _Watched(file)
+        with _decompressed(taken, path) as stream:
+            n_lines = bytes(stream.read(_SAMPLED_BYTES)).count(b"\n")
+    return int(_MORE_ROWS * n_lines * size / max(taken.n_bytes, 1)) + 1
+
+
+def _decompressed(stream: IO[bytes] | _Watched, path: str) -> IO[bytes]:
     if path.lower().endswith(".gz"):
-        return cast("IO[bytes]", gzip.GzipFile(fileobj=filesystem.open_input_stream(path, compression=None)))
-    stream: IO[bytes] = filesystem.open_input_stream(path, compression="detect" if compressed else None)
-    return stream
+        return cast("IO[bytes]", gzip.GzipFile(fileobj=cast("IO[bytes]", stream)))
+    codec = "bz2" if path.lower().endswith(".bz2") else "zstd"
+    return cast("IO[bytes]", pa.CompressedInputStream(pa.PythonFile(stream, mode="r"), codec))
+
+
+def _opened(filesystem: pa_fs.FileSystem, path: str, compressed: bool) -> IO[bytes]:
+    stream = filesystem.open_input_stream(path, compression=None)
+    return _decompressed(stream, path) if compressed else cast("IO[bytes]", stream)
 
 
 def delimiter_of(head: str) -> str:

@@ -11,6 +11,7 @@ from typing import Any, Final
 import pyarrow as pa
 import sqlalchemy as sa
 
+from features.columns import AMOUNT, NUMBERS, UNIT_PRICE
 from features.engines import engine_for, hidden
 from features.errors import OrdersError, UsageError
 from features.mapping import resolve
@@ -18,6 +19,7 @@ from features.options import ReadOptions
 from features.raw import RawSource
 
 _CHUNK_ROWS: Final = 50_000
+_MONEY: Final = frozenset({AMOUNT, UNIT_PRICE, *NUMBERS})
 _IN_MEMORY: Final = 200_000_000
 """Bytes; more are set aside on disk, in a file without a name that ends with the process."""
 
@@ -58,7 +60,7 @@ def read_statement(
             kept.add(pa.table({name: pa.nulls(0) for name in places}))
             for rows in result.partitions(_CHUNK_ROWS):
                 columns = list(zip(*rows, strict=True))
-                kept.add(pa.table({name: _array(columns[place]) for name, place in places.items()}))
+                kept.add(pa.table({name: _array(columns[place], name) for name, place in places.items()}))
     except sa.exc.SQLAlchemyError as error:
         cause = str(getattr(error, "orig", None) or error).splitlines()[0]
         raise OrdersError(f"{hidden(url)!r} cannot be read: {cause[:200]}.") from error
@@ -105,9 +107,10 @@ def _named(table: str) -> sa.TableClause:
     return sa.table(name, schema=schema or None)
 
 
-def _array(values: Any) -> pa.Array:
+def _array(values: Any, name: str) -> pa.Array:
     if any(isinstance(value, Decimal) for value in values):
-        values = [None if value is None else float(value) for value in values]
+        read: Callable[[Any], Any] = float if name in _MONEY else _written  # an id has more digits than a float
+        values = [None if value is None else read(value) for value in values]
     try:
         array = pa.array(values)
     except (pa.ArrowException, OverflowError, TypeError):  # SQLite lets a column hold any type
@@ -115,3 +118,7 @@ def _array(values: Any) -> pa.Array:
     if array is None or isinstance(array.type, pa.BaseExtensionType):  # such as a UUID
         array = pa.array([None if value is None else str(value) for value in values])
     return array
+
+
+def _written(value: Any) -> str:
+    return f"{value.normalize():f}" if isinstance(value, Decimal) else str(value)

@@ -34,7 +34,9 @@ def engine_for(url: str, **how: Any) -> sa.Engine:
 
 
 def hidden(url: str) -> str:
-    """Return the URL with its password hidden."""
+    """Return the URL with its password hidden; a path as it is."""
+    if "://" not in url:
+        return url
     try:
         return sa.make_url(url).set(query={}).render_as_string(hide_password=True)
     except (sa.exc.ArgumentError, ValueError):

@@ -64,6 +64,8 @@ def resolve(available: Sequence[str], mapping: Mapping[str, str]) -> dict[str, s
         has its unit price mapped.
     """
     chosen = {name: mapping.get(name, name) for name in ALL}
+    if AMOUNT not in mapping and AMOUNT in mapping.values():  # a column of that name that is said to be another
+        chosen.pop(AMOUNT)
     found = {name: column for name, column in chosen.items() if column in available}
     required = set(REQUIRED)
     if AMOUNT in found:

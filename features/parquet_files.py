@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.fs as pa_fs
 import pyarrow.parquet as pq  # not pyarrow.dataset: that imports pandas, 0.7 s
 
+from features.columns import ALL
 from features.errors import OrdersError
 from features.mapping import resolve
 from features.options import ReadOptions
@@ -17,18 +18,30 @@ from features.places import readable
 from features.raw import RawSource, empty, renamed
 
 _CHUNK_ROWS: Final = 1 << 17
+_UNITS: Final = ("s", "ms", "us", "ns")
+"""Of instants, the finest last."""
 
 
 def open_parquet(source: str, paths: list[str], filesystem: pa_fs.FileSystem, options: ReadOptions) -> RawSource:
-    """All files have the columns of the first one, by name; one that lacks an optional column has nulls there."""
-    schema = pq.read_schema(paths[0], filesystem=filesystem)
-    columns = resolve(schema.names, options.mapping)
+    """Columns are taken by name from all files; one that lacks a column has nulls there.
+
+    Raises
+    ------
+    OrdersError
+        A required column is in no file, or a column's types in two files have none that holds both as they are.
+    """
+    kinds: dict[str, pa.DataType] = {}
+    counts = []
+    for path in paths:
+        with pq.ParquetFile(path, filesystem=filesystem) as file:
+            counts.append(file.metadata.num_rows)
+            _unite(kinds, file.schema_arrow, path, options)
+    columns = resolve(list(kinds), options.mapping)
     files = filesystem.get_file_info(paths)
-    counts = [pq.read_metadata(path, filesystem=filesystem).num_rows for path in paths]
 
     def rows_from(names: Collection[str] | None, first: int) -> Iterator[pa.Table]:
         taken = {name: column for name, column in columns.items() if names is None or name in names}
-        wanted = pa.schema([schema.field(column) for column in dict.fromkeys(taken.values())])
+        wanted = pa.schema([(column, kinds[column]) for column in dict.fromkeys(taken.values())])
         with readable(source):
             yield renamed(empty(wanted), taken)
             for info, begin, end in zip(files, accumulate([0, *counts]), accumulate(counts), strict=False):
@@ -38,6 +51,41 @@ def open_parquet(source: str, paths: list[str], filesystem: pa_fs.FileSystem, op
 
     local = isinstance(filesystem, pa_fs.LocalFileSystem)
     return RawSource(sum(counts), rows_from(None, 0), rows_from=rows_from if local else None)
+
+
+def _unite(kinds: dict[str, pa.DataType], schema: pa.Schema, path: str, options: ReadOptions) -> None:
+    """Add a file's columns to those of the files before; only contract columns must agree."""
+    contract = {options.mapping.get(name, name) for name in ALL}
+    for field in schema:
+        before = kinds.setdefault(field.name, field.type)
+        both = before if field.type == before else _common(before, field.type)
+        if both is None and field.name in contract:
+            raise OrdersError(
+                f"Column {field.name!r} is of type {field.type} in {path!r}, and of type {before} in files before it: "
+                "one of them would be read as something else. Write all files with the same types."
+            )
+        kinds[field.name] = both or before
+
+
+def _common(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
+    """The type that holds the values of both as they are; None where there is none."""
+    one, other = (kind.value_type if pa.types.is_dictionary(kind) else kind for kind in (one, other))
+    if one == other or pa.types.is_null(other):
+        return one
+    if pa.types.is_null(one):
+        return other
+    if all(map(_is_text, (one, other))):
+        return pa.large_string()
+    if all(map(pa.types.is_timestamp, (one, other))) and one.tz == other.tz:
+        return max(one, other, key=lambda kind: _UNITS.index(kind.unit))
+    alike = (pa.types.is_signed_integer, pa.types.is_unsigned_integer, pa.types.is_floating)
+    if any(is_kind(one) and is_kind(other) for is_kind in alike):
+        return max(one, other, key=lambda kind: kind.bit_width)
+    return None
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 
 
 def _batches(

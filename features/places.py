@@ -90,7 +90,7 @@ def _listed(filesystem: pa_fs.FileSystem, path: str) -> list[str]:
         return [path]
     if info.type != pa_fs.FileType.Directory:
         return []
-    return _data_files(filesystem.get_file_info(pa_fs.FileSelector(path, recursive=True)))
+    return _data_files(filesystem.get_file_info(pa_fs.FileSelector(path, recursive=True)), path)
 
 
 def _globbed(filesystem: pa_fs.FileSystem, pattern: str) -> list[str]:
@@ -103,19 +103,26 @@ def _globbed(filesystem: pa_fs.FileSystem, pattern: str) -> list[str]:
     deep = "**" in pattern
     return [
         path
-        for path in _data_files(infos)
+        for path in _data_files(infos, folder)
         if fnmatchcase(path.removeprefix("./"), wanted)
         and (deep or path.removeprefix("./").count("/") == wanted.count("/"))
     ]
 
 
-def _data_files(infos: list[pa_fs.FileInfo]) -> list[str]:
+def _data_files(infos: list[pa_fs.FileInfo], folder: str) -> list[str]:
+    """Files of a folder that may hold orders; what begins with `.` or `_` is hidden, as are all files below it."""
     endings = (*PARQUET, ".csv", ".csv.gz", ".tsv", ".txt")
+    parts = {info.path: info.path.removeprefix(folder).strip("/").split("/") for info in infos}
+    if any("_delta_log" in below for below in parts.values()):
+        raise OrdersError(
+            f"{folder!r} is a Delta table: its files hold rows that were deleted since. Read it with --engine spark, "
+            "or export it to Parquet."
+        )
     names = [
         info.path
         for info in infos
         if info.type == pa_fs.FileType.File
-        and not info.base_name.startswith((".", "_"))
+        and not any(part.startswith((".", "_")) for part in parts[info.path])
         and info.path.lower().endswith(endings)
     ]
     return sorted(names)

@@ -15,7 +15,8 @@ from features.columns import AMOUNT
 from features.options import ReadOptions
 from features.parsing import numbers
 
-_MARK: Final = r"[^\d\s.,'’+()-]{0,4}"
+_MARK: Final = r"(?:[^\w\s.,'’+()…-]{1,3}|[A-Z]{3})?"
+"""Of a currency: a symbol, or its code."""
 _MONEY: Final = re.compile(rf"\s*({_MARK})\s*([+-]?\d[\d.,'’\s]*?)\s*({_MARK})\s*")
 _GROUPED: Final = re.compile(
     r"[+-]?\d{1,3}(?:(?P<thousands>[.,'’\s])\d{3})(?:(?P=thousands)\d{3})*(?P<decimal>[.,])?\d*"
@@ -31,7 +32,9 @@ _COUNTED_DATES: Final = (
 
 
 def forms_of(column: pa.ChunkedArray) -> Counter[str]:
-    """How often texts of each form occur: digits are 9, letters x but for a currency's mark. Nulls have none."""
+    """How often texts of each form occur: digits are 9, letters x but for a currency's code. Nulls have none."""
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
     if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
         return Counter()
     found: Counter[str] = Counter()
@@ -42,10 +45,11 @@ def forms_of(column: pa.ChunkedArray) -> Counter[str]:
 
 
 def _form(text: str) -> str:
-    form = re.sub(r"\d", "9", text.strip())
-    if _MONEY.fullmatch(form) is None:
+    text = text.strip()
+    form = re.sub(r"\d", "9", text[:_LONGEST])
+    if len(text) > _LONGEST or _MONEY.fullmatch(form) is None:
         form = re.sub(r"[^\W\d_]+", "x", form)
-    return form if len(form) <= _LONGEST else form[:_LONGEST] + "…"
+    return form if len(text) <= _LONGEST else form + "…"
 
 
 def shown_forms(forms: Counter[str]) -> str:
@@ -59,12 +63,17 @@ def dates_repair(forms: Iterable[str]) -> str | None:
 
 
 def amounts_repair(forms: Iterable[str]) -> str | None:
-    """Options under which one of the forms, or several alike, are numbers; None where none are."""
+    """Options under which one of the forms, or several alike, are numbers; None where none are.
+
+    They hold for all amounts of a log, so that it must not be written in two ways.
+    """
     given: dict[str, str] = {}
     for form in forms:
         tried = {**given, **_marks(form)}
         if tried != given and _reads(form, tried):
             given = tried
+    if len(given) > 1 and given.get("decimal") == ".":
+        given.pop("decimal")  # as if nothing is said
     return " ".join(f"--{name.replace('_', '-')} {_quoted(mark)}" for name, mark in given.items()) or None
 
 
@@ -78,8 +87,6 @@ def _marks(form: str) -> dict[str, str]:
         return {}  # 9,999 may be either
     if marks.get("thousands") == ".":
         marks["decimal"] = ","
-    if marks.get("decimal") == ".":
-        marks.pop("decimal")
     symbol = money[1] or money[3]
     return {**marks, "currency_symbol": symbol} if symbol else marks
 

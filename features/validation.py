@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -89,8 +88,8 @@ def validate(raw: RawOrders, options: ReadOptions, now: int | None) -> Intake:
         _opposite_quantities(typed, done),
         _statuses(typed, done),
         _shortened_ids(raw, done.log),
-        _refused_forms(rejected, Rule.UNREADABLE_DATE, (ORDERED_AT,)),
-        _refused_forms(rejected, Rule.UNREADABLE_AMOUNT, (AMOUNT, UNIT_PRICE)),
+        forms_of(_refused(rejected, Rule.UNREADABLE_DATE, ORDERED_AT)),
+        _amount_forms(rejected, options),
     )
     return Intake(done.log, rejected, accounts)
 
@@ -118,11 +117,16 @@ def _shortened_ids(raw: RawOrders, log: OrderLog) -> int:
     return sum("E+" in one and _SHORTENED.fullmatch(one) is not None for one in log.customer_ids)
 
 
-def _refused_forms(rejected: pa.Table, rule: Rule, columns: Sequence[str]) -> Counter[str]:
-    name = next((name for name in columns if name in rejected.column_names), None)
-    if not rejected.num_rows or name is None:
-        return Counter()
-    return forms_of(rejected.filter(pc.equal(rejected.column("rule"), texts([rule.label])[0])).column(name))
+def _amount_forms(rejected: pa.Table, options: ReadOptions) -> Counter[str]:
+    column = _refused(rejected, Rule.UNREADABLE_AMOUNT, AMOUNT if AMOUNT in rejected.column_names else UNIT_PRICE)
+    values, _ = numbers(column, AMOUNT, options)  # of a price that can be read, the quantity is missing
+    return forms_of(column.take(array(np.flatnonzero(np.isnan(values)))))
+
+
+def _refused(rejected: pa.Table, rule: Rule, name: str) -> pa.ChunkedArray:
+    if not rejected.num_rows:
+        return rejected.column(name)
+    return rejected.filter(pc.equal(rejected.column("rule"), texts([rule.label])[0])).column(name)
 
 
 def rules_broken(raw: RawOrders, options: ReadOptions, now: int | None) -> RuleArray:

@@ -30,6 +30,8 @@ Headers = tuple[tuple[bytes, bytes], ...]
 Q = TypeVar("Q", bound=BaseModel)
 _SMALL_BYTES: Final = 16_384
 """Calls up to this size are answered on the event loop: a thread would cost more than it frees."""
+_SLOWER: Final = (b'"explain"', b"\\")
+"""What calls that may take longer have in them; a key may be written with an escape."""
 _AT_ONCE: Final = ("model", "docs", "readyz", "page")
 
 
@@ -90,7 +92,7 @@ class Api:
 
     async def reply(self, name: str, call: Call, in_thread: InThread) -> Reply:
         """Reply to a call: at once, together with the calls of the same moment, or from a thread where it may wait."""
-        if name == "predict" and len(call.body) <= _SMALL_BYTES and b'"explain"' not in call.body:
+        if name == "predict" and len(call.body) <= _SMALL_BYTES and not any(mark in call.body for mark in _SLOWER):
             return await self._together.ask(call.body)
         handler: Handler = getattr(self, name)
         return handler(call) if name in _AT_ONCE else await in_thread(handler, call, scores=name == "predict")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -17,13 +17,15 @@ from features.typed import TypedOrders
 from model.bundle import Bundle
 from model.predictions import place_of
 from serving.answer import records
-from serving.envelope import MAX_DETAILS, invalid_item, opened
+from serving.envelope import MAX_DETAILS, RequestError, invalid_item, opened
 from serving.histories import column, keys_of, kind_of, mixed_currencies, typed, typed_columns, unusable
 from serving.order_store import OrderStore
 from serving.questions import MAX_CUSTOMERS, NOT_ISO, CustomerQuery, PredictRequest
 from serving.scorer import Question, score
 
 Record: TypeAlias = dict[str, Any]
+_MOST_KINDS: Final = 64
+"""Sets of optional keys in one call: customers of each are scored on their own, a millisecond each."""
 
 
 class _Open(NamedTuple):
@@ -125,6 +127,11 @@ def _opened(bundle: Bundle, body: bytes, alike: Groups) -> Record | ClvError:
         found.append({"customer_id": customer["customer_id"], "error": wrong} if wrong else {})
         if not wrong:
             waiting.setdefault((keys, isinstance(history, dict)), []).append(_Open(customer, found, place, cut))
+    if len(waiting) > _MOST_KINDS:
+        return RequestError(
+            f"The customers of this call have {len(waiting)} different sets of optional fields in their orders, and at "
+            f"most {_MOST_KINDS} are allowed: send all of them for every customer, null where a value is unknown."
+        )
     for (keys, columnar), asked in waiting.items():
         alike.setdefault(_Alike(question, request.as_of, keys, columnar), []).extend(asked)
     return {"customers": found}

@@ -35,6 +35,8 @@ _RUNS: Final = sa.Table(
     sa.Column("whole", sa.Boolean),
 )
 _DELETED_AT_ONCE: Final = 2_000
+_DROPPED: Final = ""
+"""In the place of its moment: a run that is being deleted."""
 
 
 class NoScores(ClvError):
@@ -76,7 +78,8 @@ class ScoreRun:
         OutputError
             A later batch finished first.
         """
-        whole = sa.update(_RUNS).where(_RUNS.c.run == self.run).values(whole=True)
+        here = _RUNS.c.run == self.run, _RUNS.c.scored_at != _DROPPED
+        whole = sa.update(_RUNS).where(*here).values(whole=True)
         if not self.store.write(lambda connection: connection.execute(whole).rowcount):
             self.drop()
             raise OutputError("A later batch was finished meanwhile: its scores stand, these were dropped.")
@@ -92,11 +95,13 @@ class ScoreRun:
 
 
 def _clear(store: OrderStore, run: int) -> None:
-    """Delete a run, the number first: nobody reads what is then deleted in many short transactions.
+    """Delete a run, marked first: nobody reads what is then deleted in many short transactions, its number last.
 
-    They go along the primary key, so that no row is looked at twice, gone or not.
+    They go along the primary key, so that no row is looked at twice, gone or not. Interrupted, the number stands for
+    what is left, and the next batch that finishes goes on.
     """
-    store.write(lambda connection: connection.execute(sa.delete(_RUNS).where(_RUNS.c.run == run)))
+    marked = sa.update(_RUNS).where(_RUNS.c.run == run).values(whole=False, scored_at=_DROPPED)
+    store.write(lambda connection: connection.execute(marked))
     customer, of_run = _SCORES.c.customer_id, _SCORES.c.run == run
     for horizon in _column(store, sa.select(_SCORES.c.horizon_days).where(of_run).distinct()):
         mine = (of_run, _SCORES.c.horizon_days == horizon)
@@ -107,6 +112,7 @@ def _clear(store: OrderStore, run: int) -> None:
             between = [] if after is None else [customer > after]
             between += [] if last is None else [customer <= last]
             _delete(store, *mine, *between)
+    store.write(lambda connection: connection.execute(sa.delete(_RUNS).where(_RUNS.c.run == run)))
 
 
 def _column(store: OrderStore, statement: sa.Select[Any]) -> list[Any]:

@@ -26,7 +26,8 @@ from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
 
 from features.catalogue import CATALOGUE
-from features.errors import GateError, RegistryError
+from features.engines import hidden
+from features.errors import GateError, RegistryError, listed
 from features.validation import Intake
 from model.bundle import save_bundle
 from training.card import model_card
@@ -47,9 +48,10 @@ def reachable(uri: str) -> Iterator[None]:
     try:
         yield
     except (MlflowException, OSError) as error:
-        cause = str(error).splitlines()[0] if str(error) else type(error).__name__
+        shown = hidden(uri)
+        cause = (str(error) or type(error).__name__).splitlines()[0].replace(uri, shown)
         raise RegistryError(
-            f"The model registry at {uri!r} refused or cannot be reached: {cause[:300]}. Check MLFLOW_TRACKING_URI."
+            f"The model registry at {shown!r} refused or cannot be reached: {cause[:300]}. Check MLFLOW_TRACKING_URI."
         ) from error
 
 
@@ -116,10 +118,10 @@ class Registry:
             chosen = version or aliases.get(CHALLENGER)
             if chosen is None:
                 raise RegistryError(f"{name!r} has no challenger. Train one: clv train ORDERS --name {name}.")
-            known = {str(found.version): found for found in client.search_model_versions(f"name = '{name}'")}
-            if chosen not in known:
-                raise RegistryError(f"{name!r} has no version {chosen}; it has {', '.join(sorted(known, key=int))}.")
-            verdicts = json.loads(known[chosen].tags.get(GATE_TAG, "[]"))
+            known = {int(found.version): found for found in client.search_model_versions(f"name = '{name}'")}
+            if not str(chosen).isdecimal() or int(chosen) not in known:
+                raise RegistryError(f"{name!r} has no version {chosen}; it has {listed(sorted(known))}.")
+            verdicts = json.loads(known[int(chosen)].tags.get(GATE_TAG, "[]"))
             failed = [verdict["text"] for verdict in verdicts if not verdict["holds"]]
             if failed or not verdicts:
                 why = "; ".join(failed) or "it carries no gate result"
@@ -147,11 +149,14 @@ class Registry:
         mlflow.set_experiment(EXPERIMENT)
 
     def _aliases(self, client: mlflow.MlflowClient, name: str) -> dict[str, str]:
-        models = {model.name: model for model in client.search_registered_models()}
-        if name not in models:
-            known = ", ".join(sorted(models)) or "none yet"
-            raise RegistryError(f"No model is registered as {name!r}. Registered: {known}.")
-        return {alias: str(version) for alias, version in models[name].aliases.items()}
+        try:
+            found = client.get_registered_model(name)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            known = listed(sorted(model.name for model in client.search_registered_models())) or "none yet"
+            raise RegistryError(f"No model is registered as {name!r}. Registered: {known}.") from error
+        return {alias: str(version) for alias, version in found.aliases.items()}
 
 
 def _version_tags(trained: Trained) -> dict[str, str]:

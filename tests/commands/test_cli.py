@@ -156,7 +156,7 @@ def test_a_log_that_lost_its_amounts_to_a_forgotten_option_is_not_trained_on(
     rows.assign(amount=german).to_csv("all.csv", index=False, sep=";")
     assert run(["train", "some.csv", "--horizon-days", "30"]) == 1
     told = " ".join(capsys.readouterr().err.split())
-    assert "could not be read, and a model would learn from the others alone. Say --decimal ,." in told
+    assert "a model would learn from the others alone. Say --decimal ,, where all amounts are written alike." in told
     assert run(["train", "all.csv", "--horizon-days", "30", "--decimal", ","]) == 0
 
 

@@ -6,18 +6,22 @@ import gzip
 import shlex
 import sqlite3
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
+from features import databases
 from features.errors import OrdersError, UsageError
 from features.frame import orders_from_frame
 from features.instants import parse_instant
 from features.options import DateOrder, ReadOptions
 from features.reading import read_orders
+from features.sources import open_raw
 from features.validation import Intake
 
 NOW = parse_instant("2025-01-01")
@@ -171,6 +175,12 @@ def test_a_database_needs_table_or_query(tmp_path: Path) -> None:
         read_orders(url, ReadOptions(table="missing"))
 
 
+def test_ids_of_a_database_keep_all_their_digits() -> None:
+    numbers = [Decimal("9007199254740993"), Decimal("9007199254740992"), Decimal("100"), None]
+    assert databases._array(numbers, "customer_id").to_pylist() == ["9007199254740993", "9007199254740992", "100", None]
+    assert databases._array([Decimal("2.50")], "amount").to_pylist() == [2.5]
+
+
 def test_a_password_never_shows(tmp_path: Path) -> None:
     with pytest.raises(OrdersError) as caught:
         read_orders("postgresql://shop:s3cr3t@127.0.0.1:9/shop", ReadOptions(table="orders"))
@@ -220,19 +230,45 @@ def test_amounts_that_an_option_would_read_are_told_by_their_form(
     rows = "".join(f"a;2024-01-0{day};{text}\n" for day, text in enumerate(amounts, 1))
     path = csv_of(HEADER.replace(",", ";") + "b;2024-01-09;1\n" + rows)
     summary = read_orders(path).accounts.summary()
-    assert f"Say {repair}." in summary
+    assert f"Say {repair}, where all amounts are written so." in summary
     assert "234" not in summary  # what was written is nobody's business
     words = dict(zip(*[iter(shlex.split(repair))] * 2, strict=True))
     told = ReadOptions(**{name[2:].replace("-", "_"): mark for name, mark in words.items()})
     assert read_orders(path, told).accounts.n_rejected == 0
 
 
-@pytest.mark.parametrize("amount", ["free", "(5.00)", "1,234", "anna@shop.de", "5.00.1"])
+def test_an_option_that_hides_what_is_written_as_usual_is_told(csv_of: Write) -> None:
+    path = csv_of(HEADER.replace(",", ";") + "a;2024-01-01;5.25\nb;2024-01-02;7\n")
+    assert "Say --decimal ., where" in read_orders(path, ReadOptions(decimal=",")).accounts.summary()
+
+
+def test_a_missing_quantity_is_no_unreadable_price(csv_of: Write) -> None:
+    path = csv_of(
+        "customer_id,ordered_at,unit_price,quantity\na,2024-01-01,2.5,\nb,2024-01-01,2.5,2\nc,2024-01-01,x,2\n"
+    )
+    accounts = read_orders(path).accounts
+    assert (accounts.rejected_by_rule, accounts.amount_forms) == ({"unreadable_amount": 2}, {"x": 1})
+
+
+@pytest.mark.parametrize(
+    "amount",
+    [
+        "free",
+        "(5.00)",
+        "1,234",
+        "anna@shop.de",
+        "5.00.1",
+        "Anna 12",
+        "1,234.567890123456789012",
+        "9" + " " * 5_000 + "#x",
+    ],
+)
 def test_no_option_is_proposed_where_none_is_sure(csv_of: Write, amount: str) -> None:
     accounts = read_orders(csv_of(HEADER.replace(",", ";") + f"b;2024-01-09;1\na;2024-01-09;{amount}\n")).accounts
     assert accounts.repair is None
     assert "Unreadable amounts look like '" in accounts.summary()
     assert amount not in accounts.summary()
+    assert "Anna" not in accounts.summary()
 
 
 def test_dates_that_a_spreadsheet_counts_are_told(csv_of: Write) -> None:
@@ -373,6 +409,19 @@ def test_a_refund_under_its_orders_id_is_no_copy_of_it(csv_of: Write) -> None:
 def test_a_quote_that_is_not_closed_is_refused(csv_of: Write) -> None:
     with pytest.raises(OrdersError, match="quote that is not closed near row 2"):
         read_orders(csv_of(HEADER + 'a,2024-01-01,1\n"b,2024-01-01,2\nc,2024-01-01,3\nd,2024-01-01,4\n'))
+    noted = HEADER.replace("\n", ",note\n") + "a,2024-01-01,1,\nb,2024-01-02,2,{}\nc,2024-01-03,3,{}\nd,2024-01-04,4,\n"
+    with pytest.raises(OrdersError, match="quote that is not closed near row 2"):  # the last column, unmapped
+        read_orders(csv_of(noted.format('"soon', "")))
+    with pytest.raises(OrdersError, match="quote that is not closed near row 2"):
+        read_orders(csv_of(noted.format('"' + "long " * 40_000, "")))
+    with pytest.raises(OrdersError, match="not closed in customer_id near row 1"):
+        read_orders(csv_of(HEADER + '"a,2024-01-01,1\nb",2024-01-01,2\nc,2024-01-01,3\n'))
+
+
+def test_inches_and_notes_of_several_lines_are_no_open_quotes(csv_of: Write) -> None:
+    note = HEADER.replace("\n", ",note\n")
+    assert read_orders(csv_of(note + 'a,2024-01-01,1,12" ruler\nb,2024-01-01,2,\n')).accounts.n_valid == 2
+    assert read_orders(csv_of(note + 'a,2024-01-01,1,"call\nfirst"\nb,2024-01-01,2,3" nails\n')).accounts.n_valid == 2
 
 
 def test_headers_that_cannot_be_trusted(csv_of: Write) -> None:
@@ -394,6 +443,82 @@ def test_a_glob_does_not_descend(tmp_path: Path) -> None:
         pq.write_table(pa.table(row), folder / "orders.parquet")
     assert read_orders(f"{tmp_path}/*.parquet").accounts.n_valid == 1
     assert read_orders(f"{tmp_path}/**.parquet").accounts.n_valid == 2
+
+
+def test_hidden_folders_are_not_read_and_a_delta_table_is_refused(tmp_path: Path) -> None:
+    row = pa.table({"customer_id": ["a"], "ordered_at": ["2024-01-01"], "amount": [1.0]})
+    for folder in (".", "country=DE", "_temporary/0", ".ipynb_checkpoints"):
+        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+        pq.write_table(row, tmp_path / folder / "orders.parquet")
+    assert read_orders(str(tmp_path)).accounts.n_valid == 2
+    (tmp_path / "_delta_log").mkdir()
+    with pytest.raises(OrdersError, match="is a Delta table"):
+        read_orders(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "ids"),
+    [
+        (pa.array([12], pa.int32()), pa.array([2**40], pa.int64()), ["1099511627776", "12"]),
+        (pa.array(["12"]), pa.array(["12"]).dictionary_encode(), ["12"]),
+        (pa.nulls(1), pa.array(["00012"]), ["00012"]),
+        (pa.array([12]), pa.array(["00012"]), None),
+        (pa.array([12]), pa.array([12.0]), None),
+    ],
+)
+def test_files_of_a_folder_are_read_as_they_are_or_refused(
+    tmp_path: Path, first: pa.Array, second: pa.Array, ids: list[str] | None
+) -> None:
+    for name, column, amount in (("1", first, pa.float32()), ("2", second, pa.float64())):
+        table = {"customer_id": column, "ordered_at": ["2024-01-01"], "amount": pa.array([123456789.01], amount)}
+        pq.write_table(pa.table(table), tmp_path / f"{name}.parquet")
+    if ids is None:
+        with pytest.raises(
+            OrdersError, match=r"Column 'customer_id' is of type .* in '.*2.parquet', and of type int64"
+        ):
+            read_orders(str(tmp_path))
+        return
+    raw = open_raw(str(tmp_path), ReadOptions()).read().table
+    assert [str(one) for one in raw.column("customer_id").to_pylist() if one is not None][-1] in ids
+    assert raw.column("amount").to_pylist()[1] == 123456789.01
+    assert pc.unique(raw.column("customer_id").cast(pa.string())).drop_null().sort().to_pylist() == ids
+
+
+def test_a_column_of_later_files_alone_counts(tmp_path: Path) -> None:
+    row = {"customer_id": ["a"], "ordered_at": ["2024-01-01"], "amount": [1.0]}
+    pq.write_table(pa.table(row), tmp_path / "1.parquet")
+    pq.write_table(pa.table({**row, "status": ["cancelled"]}), tmp_path / "2.parquet")
+    assert rules(read_orders(str(tmp_path))) == {"never_paid": 1}
+
+
+def test_zoned_and_naive_times_in_one_folder_are_refused(tmp_path: Path) -> None:
+    for name, zone in (("1", None), ("2", "UTC")):
+        times = pa.array([0], pa.timestamp("us", zone))
+        table = {"customer_id": ["a"], "ordered_at": times, "amount": [1.0]}
+        pq.write_table(pa.table(table), tmp_path / f"{name}.parquet")
+    with pytest.raises(OrdersError, match="Column 'ordered_at' is of type timestamp"):
+        read_orders(str(tmp_path))
+
+
+def test_rows_of_a_compressed_file_are_guessed_by_its_beginning(tmp_path: Path) -> None:
+    n_rows = 300_000
+    text = HEADER + "".join(f"c{number % 50},2024-01-01,1\n" for number in range(n_rows))
+    with gzip.open(tmp_path / "orders.csv.gz", "wt") as file:
+        file.write(text)
+    assert n_rows <= open_raw(str(tmp_path / "orders.csv.gz"), ReadOptions()).n_rows_about <= 1.5 * n_rows
+
+
+def test_a_column_named_amount_may_be_said_to_be_the_quantity(csv_of: Write) -> None:
+    path = csv_of("customer_id,ordered_at,amount,price\na,2024-01-01,3,2.5\n")
+    told = ReadOptions(mapping={"quantity": "amount", "unit_price": "price"})
+    assert read_orders(path, told).log.amount.tolist() == [7.5]
+
+
+def test_the_first_rule_that_a_row_breaks_is_told(csv_of: Write) -> None:
+    path = csv_of("customer_id,ordered_at,amount,quantity\n,2024-01-01,1,two\na,soon,1,two\nb,2024-01-01,1,two\n")
+    found = rules(orders := read_orders(csv_of(Path(path).read_text() + "c,2024-01-01,1,2\n")))
+    assert found == {"no_customer": 1, "unreadable_date": 1, "unreadable_number": 1}
+    assert orders.rejected.column("row").to_pylist() == [1, 2, 3]
 
 
 def test_a_skipped_hour_does_not_depend_on_other_rows(csv_of: Write) -> None:

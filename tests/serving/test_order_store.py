@@ -19,7 +19,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from features.columns import NUMBERS, ORDER_ID, TEXTS
-from features.errors import StoreError, UsageError
+from features.errors import OutputError, StoreError, UsageError
 from features.instants import parse_instant
 from serving import score_store
 from serving.envelope import NotJson, RequestError, TooManyItems
@@ -285,3 +285,28 @@ def test_a_dropped_batch_leaves_no_row_and_takes_none_of_another(
     assert left == [kept.run] * 2 * n_customers
     kept.drop()
     assert not store.read(lambda connection: connection.execute(sa.text("select run from scores")).all())
+
+
+def test_what_an_interrupted_drop_left_is_nobodys_and_goes_with_the_next_batch(
+    store: OrderStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = {"predicted_clv": 1.0, "churn_probability": 0.5, "historic_clv": 1.0, "segments": "[]", "flags": "[]"}
+    row |= {"customer_id": "erased", "horizon_days": 90}
+    dropped = score_store.ScoreRun.begin(store, "2024-01-01", 90)
+    dropped.write([row])
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as at_once:
+        at_once.setattr(score_store, "_delete", killed)
+        with pytest.raises(KeyboardInterrupt):
+            dropped.drop()
+    later = score_store.ScoreRun.begin(store, "2024-01-02", 90)
+    assert later.run != dropped.run
+    later.write([{**row, "customer_id": "b"}])
+    later.finish()
+    found = store.read(lambda connection: connection.execute(sa.text("select customer_id from scores")).scalars().all())
+    assert found == ["b"]
+    with pytest.raises(OutputError, match="later batch"):
+        dropped.finish()

@@ -187,6 +187,17 @@ def test_customers_of_a_call_do_not_touch_each_other(bundle: Bundle) -> None:
     assert ask(bundle, *everyone) == [ask(bundle, one)[0] for one in everyone]
 
 
+def test_a_call_of_very_different_customers_is_refused(bundle: Bundle) -> None:
+    keys = ("coupon_code", "channel", "category", "country", "state", "postcode", "status")
+    many = [
+        customer(str(number), [{**ORDERS[0], **{key: None for place, key in enumerate(keys) if number >> place & 1}}])
+        for number in range(65)
+    ]
+    assert len(ask(bundle, *many[:64])) == 64
+    with pytest.raises(RequestError, match="65 different sets of optional fields"):
+        ask(bundle, *many)
+
+
 def test_envelopes_that_cannot_be_used(bundle: Bundle) -> None:
     for body, kind in [(b"{", NotJson), (b"[]", RequestError), (b'{"customers": 5}', RequestError)]:
         with pytest.raises(kind):

@@ -187,15 +187,16 @@ def test_a_damaged_local_copy_is_fetched_again(registry: Registry, first: str, t
 
 def test_an_unreachable_registry_is_said_plainly(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    address = "http://127.0.0.1:9"
+    address = "http://anna:s3cret@127.0.0.1:9"
     actions: list[Callable[[], object]] = [
         Registry(address).ensure_reachable,
         lambda: Registry(address).promote("clv"),
         lambda: ModelStore(address, tmp_path).load("clv"),
     ]
     for action in actions:
-        with pytest.raises(RegistryError, match=r"127\.0\.0\.1:9"):
+        with pytest.raises(RegistryError, match=r"127\.0\.0\.1:9") as refused:
             action()
+        assert "s3cret" not in str(refused.value)
 
 
 def test_the_example_is_nobodys_row(cdnow_frame: pd.DataFrame) -> None:
