@@ -35,6 +35,8 @@ from training.prior import fit_prior
 
 MIN_CUSTOMERS: Final = 20
 SEED: Final = 7
+MOST_FURTHER: Final = 1.5
+"""Log of how much the level may do to orders beyond the first, given one."""
 CORES: Final = os.cpu_count() or 1
 
 
@@ -132,7 +134,7 @@ def informative(matrix: FeatureMatrix) -> tuple[str, ...]:
 
 
 def set_level(grown: HorizonModel, now: Snapshot, fitted: Btyd, features: Sequence[str], level: Level) -> HorizonModel:
-    """Shift probability and spend so that their totals over today's base are what the level says."""
+    """Shift probability, orders and spend so that their totals over today's base are what the level says."""
     btyd = btyd_scores(fitted, now.summary, grown.horizon_days)
     inputs = np.concatenate([now.matrix.columns(features), btyd.inputs], axis=1)
     odds = grown.curve.joined(btyd.rhythm)
@@ -142,6 +144,9 @@ def set_level(grown: HorizonModel, now: Snapshot, fitted: Btyd, features: Sequen
     target = float(np.clip(busier.mean(), 1e-4, 0.995))
     shift = root(lambda k: float(expit(z + k).mean() - target))
     probability = expit(z + shift)
+    more = np.exp(grown.orders.score(inputs, btyd.orders, CORES))
+    n_orders = float((chance * (1.0 + np.exp(btyd.orders))).sum() * np.exp(level.orders.mean))
+    further = np.log(max(n_orders - probability.sum(), 1e-3 * n_orders) / (probability @ more))
     scores = grown.spend.score(inputs, btyd.spend, CORES), grown.value.score(inputs, btyd.value, CORES)
     spend = np.exp(grown.log_spend(*scores, probability))
     total = float(forecast.sum() * np.exp(level.value.mean))
@@ -149,6 +154,7 @@ def set_level(grown: HorizonModel, now: Snapshot, fitted: Btyd, features: Sequen
     return replace(
         grown,
         churn=_shifted(grown.churn, shift),
+        orders=_shifted(grown.orders, float(np.clip(further, -MOST_FURTHER, MOST_FURTHER))),
         spend=_shifted(grown.spend, scale),
         value=_shifted(grown.value, scale),
         typical=Typical(
