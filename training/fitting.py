@@ -27,7 +27,8 @@ from model.clv import ClvModel, HorizonModel, Part, Typical, btyd_scores, input_
 from model.predictions import Predictions
 from model.standing import Standing, measure, rfm_edges
 from training.cutoffs import training_cutoffs
-from training.examples import Snapshot, Snapshots, training_examples
+from training.examples import Examples, Snapshot, Snapshots, training_examples
+from training.extremes import most_usual
 from training.guards import require_embargo
 from training.level import Level, forecast_level
 from training.parts import MIN_PURCHASES, fit_horizon, fit_next_order, root
@@ -106,9 +107,14 @@ def _fit(
     parts = []
     for horizon in horizons:
         cutoffs = training_cutoffs(past, as_of, horizon)
+        if not cutoffs:
+            raise TrainingError(
+                f"No window of {horizon} days lies wholly before {isoformat(as_of)} with orders ahead of it: choose a "
+                "shorter horizon or bring more history."
+            )
         require_embargo(cutoffs, horizon, as_of)
         told.stage(f"features as of {len(cutoffs)} cut-offs")
-        examples = training_examples(known, past, cutoffs, horizon, features, seed, modified)
+        examples = _usual(training_examples(known, past, cutoffs, horizon, features, seed, modified))
         told.stage(f"{horizon}-day models on {len(examples):,} examples of {len(cutoffs)} cut-offs")
         level = forecast_level(known, past, as_of, horizon, modified)
         grown = fit_horizon(examples, input_names(features), horizon, seed, level.value.sd)
@@ -120,6 +126,12 @@ def _fit(
     answers = model.predict(now.matrix, threads=CORES)
     primary = np.ascontiguousarray(answers.clv[:, answers.place(model.primary_horizon)])
     return replace(model, standing=measure(now.matrix, primary)), answers
+
+
+def _usual(examples: Examples) -> Examples:
+    """The examples without extreme ones, from which nothing is to be learnt about others."""
+    forecast = np.exp(examples.btyd.value)
+    return examples.rows((examples.spend <= most_usual(examples.spend)) & (forecast <= most_usual(forecast)))
 
 
 def informative(matrix: FeatureMatrix) -> tuple[str, ...]:
@@ -149,8 +161,9 @@ def set_level(grown: HorizonModel, now: Snapshot, fitted: Btyd, features: Sequen
     further = np.log(max(n_orders - probability.sum(), 1e-3 * n_orders) / (probability @ more))
     scores = grown.spend.score(inputs, btyd.spend, CORES), grown.value.score(inputs, btyd.value, CORES)
     spend = np.exp(grown.log_spend(*scores, probability))
-    total = float(forecast.sum() * np.exp(level.value.mean))
-    scale = float(np.log(total / (probability * spend).sum()))
+    usual = forecast <= most_usual(forecast)  # what is lacking of an extreme one is not for others to pay
+    total = float(forecast[usual].sum() * np.exp(level.value.mean))
+    scale = float(np.log(total / (probability * spend)[usual].sum()))
     return replace(
         grown,
         churn=_shifted(grown.churn, shift),

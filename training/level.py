@@ -32,6 +32,7 @@ from features.arrays import FloatArray
 from features.instants import DAY_US
 from features.orders import OrderLog
 from training.examples import Snapshot, Snapshots
+from training.extremes import most_usual
 from training.labels import label_window
 
 BIN_DAYS: Final = 30
@@ -153,7 +154,8 @@ def sales(log: OrderLog, as_of: int) -> tuple[Sales, Sales]:
         return _NO_SALES, _NO_SALES
     place, everyone = np.arange(-n_bins, 0), np.arange(log.n_customers)
     windows = [label_window(log, everyone, as_of + bin_ * BIN_DAYS * DAY_US, BIN_DAYS) for bin_ in place.tolist()]
-    totals = np.array([[w.n_orders.sum(), w.spend.sum(), (w.spend**2).sum()] for w in windows])
+    spends = [np.minimum(w.spend, most_usual(w.spend)) for w in windows]
+    totals = np.array([[w.n_orders.sum(), s.sum(), (s**2).sum()] for w, s in zip(windows, spends, strict=True)])
     if not totals[:, :2].all():
         return _NO_SALES, _NO_SALES
     n_orders, value, squares = totals.T
@@ -182,7 +184,9 @@ def _ratios(snapshots: Snapshots, log: OrderLog, as_of: int, place: int, modifie
     snapshot = snapshots.at(cutoff)
     labels = label_window(log, snapshot.customers, cutoff, BIN_DAYS)
     purchases, value = expected_totals(snapshot, BIN_DAYS, modified)
-    n_orders, spend = labels.n_orders.sum(), labels.spend.sum()
+    usual = value <= most_usual(value)
+    spent, value = np.minimum(labels.spend, most_usual(labels.spend))[usual], value[usual]
+    n_orders, spend = labels.n_orders.sum(), spent.sum()
     if n_orders == 0 or spend <= 0:
         return None
     return (
@@ -191,7 +195,7 @@ def _ratios(snapshots: Snapshots, log: OrderLog, as_of: int, place: int, modifie
         float(np.log(n_orders / purchases.sum())),
         float(_OVERDISPERSION * purchases.sum() / n_orders**2),
         float(np.log(spend / value.sum())),
-        float(((labels.spend - value) ** 2).sum() / spend**2),
+        float(((spent - value) ** 2).sum() / spend**2),
     )
 
 

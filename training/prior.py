@@ -15,6 +15,7 @@ from features.instants import DAY_US
 from features.orders import OrderLog
 from features.segments import Segments
 from model.prior import Prior
+from training.extremes import most_usual
 
 MIN_NEWCOMERS: Final = 30
 """Customers acquired in one way from which that way has a value of its own."""
@@ -47,7 +48,7 @@ class FirstHorizons:
     Attributes
     ----------
     matured
-        Whose has, shape (n_customers of the log,).
+        Whose has, but for those who spent beyond all others, shape (n_customers of the log,).
     came, orders, spend
         Whether there was another order, how many, and net value, shape (n_matured,).
     """
@@ -76,7 +77,10 @@ def first_horizons(log: OrderLog, since: int, until: int, days: int) -> FirstHor
     after = (events.at > first_at[place]) & (events.at < end[place])
     orders = events.sum(after & order)[matured]
     net = events.sum(np.where(after, events.amount, 0.0))[matured]
-    return FirstHorizons(matured, orders > 0, orders, np.where(orders > 0, np.maximum(net, 0.0), 0.0))
+    spend = np.where(orders > 0, np.maximum(net, 0.0), 0.0)
+    usual = spend <= most_usual(spend)
+    matured[matured] = usual
+    return FirstHorizons(matured, orders[usual] > 0, orders[usual], spend[usual])
 
 
 def _first_codes(log: OrderLog, as_of: int, column: str) -> IntArray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -17,10 +18,11 @@ from features.orders import OrderLog
 from training.backtest import default_cases, predictions_table, run_case
 from training.cutoffs import longest_horizon
 from training.examples import Snapshots, training_examples
-from training.fitting import fit, informative
+from training.fitting import fit, fit_and_answer, informative
 from training.gate import gate
+from training.labels import label_window
 from training.parts import calibrate
-from training.simulation import PURCHASES, simulate
+from training.simulation import PURCHASES, seasonal, simulate
 from training.train import train
 from training.trees import N_FOLDS, fold_of
 
@@ -80,6 +82,41 @@ def test_one_placeholder_date_does_not_break_a_training(log_of: Make, shop: Orde
     trained = train(log, log.complete_until, None, "UTC")
     assert trained.model.horizons == (30, 90, 180)
     assert np.isfinite(trained.primary.models["clv"].scored.clv).all()
+
+
+@pytest.mark.parametrize("everything", [False, True])
+def test_an_extreme_order_or_customer_changes_nobody_elses_prediction(everything: bool) -> None:
+    log = simulate(400, 500, seed=2).log(parse_instant("2022-01-01"))
+    who = int(np.diff(log.starts).argmax())
+    rows = slice(log.starts[who], log.starts[who + 1] if everything else log.starts[who] + 1)
+    amount = log.amount.copy()
+    amount[rows] *= 1e6  # a decimal point forgotten, again and again
+    as_of, others = log.complete_until, np.arange(log.n_customers) != who
+    (sound, before_it), (model, after_it) = (
+        fit_and_answer(one, as_of, (90,)) for one in (log, replace(log, amount=amount))
+    )
+    assert after_it.clv[others].sum() == pytest.approx(before_it.clv[others].sum(), rel=0.1)
+    widths = [(one.upper - one.lower)[others].sum() for one in (before_it, after_it)]
+    assert widths[1] == pytest.approx(widths[0], rel=0.15)
+    assert model.prior.clv[0] == pytest.approx(sound.prior.clv[0], rel=0.1)
+
+
+def test_a_season_reaches_the_number_of_orders_not_only_the_chance_of_one() -> None:
+    start = parse_instant("2020-01-01")
+    biases = []
+    for seed in range(3):
+        log = seasonal(1_000, 1_100, seed).log(start)
+        as_of = start + 1_006 * DAY_US  # 3 October of the third year
+        past = before(log, as_of)
+        answers = fit_and_answer(past, as_of, (75,))[1]
+        labels = label_window(log, feature_matrix(past, as_of).customers, as_of, 75)
+        biases.append(np.log(answers.orders[:, 0].sum() / labels.n_orders.sum()))
+    assert abs(np.mean(biases)) < 0.15
+
+
+def test_a_fit_without_a_window_to_learn_from_says_so(shop: OrderLog) -> None:
+    with pytest.raises(TrainingError, match="No window of 400 days"):
+        fit(shop, shop.complete_until, (400,))
 
 
 def test_a_shop_where_nobody_orders_twice_within_the_horizon_is_trained_on(log_of: Make) -> None:
