@@ -63,18 +63,18 @@ def dates_repair(forms: Iterable[str]) -> str | None:
 
 
 def amounts_repair(forms: Iterable[str]) -> str | None:
-    """Options under which one of the forms, or several alike, are numbers; None where none are.
+    """Options under which the first of the forms, and others as far as they agree, are numbers; None where none is.
 
     They hold for all amounts of a log, so that it must not be written in two ways.
     """
     given: dict[str, str] = {}
     for form in forms:
-        tried = {**given, **_marks(form)}
+        tried = {**_marks(form), **given}
         if tried != given and _reads(form, tried):
             given = tried
     if len(given) > 1 and given.get("decimal") == ".":
         given.pop("decimal")  # as if nothing is said
-    return " ".join(f"--{name.replace('_', '-')} {_quoted(mark)}" for name, mark in given.items()) or None
+    return " ".join(f"--{name.replace('_', '-')} {_quoted(mark)}" for name, mark in sorted(given.items())) or None
 
 
 def _marks(form: str) -> dict[str, str]:

@@ -217,9 +217,9 @@ def test_money_marks_are_read_only_when_told(csv_of: Write) -> None:
 @pytest.mark.parametrize(
     ("amounts", "repair"),
     [
-        (["1.234,50 €", "5,00 €"], '--thousands . --decimal , --currency-symbol "€"'),
+        (["1.234,50 €", "5,00 €"], '--currency-symbol "€" --decimal , --thousands .'),
         (["5,00", "1.234,50", "2.000"], "--decimal , --thousands ."),
-        (["$1,234.50", "$5.00"], "--thousands , --currency-symbol $"),
+        (["$1,234.50", "$5.00"], "--currency-symbol $ --thousands ,"),
         (["1'234.50"], '--thousands "\'"'),
         (["EUR 5.00"], "--currency-symbol EUR"),
     ],
@@ -235,6 +235,11 @@ def test_amounts_that_an_option_would_read_are_told_by_their_form(
     words = dict(zip(*[iter(shlex.split(repair))] * 2, strict=True))
     told = ReadOptions(**{name[2:].replace("-", "_"): mark for name, mark in words.items()})
     assert read_orders(path, told).accounts.n_rejected == 0
+
+
+def test_of_two_ways_to_write_amounts_the_more_frequent_one_is_proposed(csv_of: Write) -> None:
+    path = csv_of(HEADER.replace(",", ";") + "a;2024-01-01;€5,25\n" * 3 + "b;2024-01-02;€5.25\n" + "c;2024-01-02;5\n")
+    assert read_orders(path).accounts.repair == '--currency-symbol "€" --decimal ,'
 
 
 def test_an_option_that_hides_what_is_written_as_usual_is_told(csv_of: Write) -> None:
