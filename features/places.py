@@ -96,8 +96,8 @@ def _listed(filesystem: pa_fs.FileSystem, path: str) -> list[str]:
 def _globbed(filesystem: pa_fs.FileSystem, pattern: str) -> list[str]:
     from fnmatch import fnmatchcase
 
-    folder = pattern[: pattern.index("*")].rpartition("/")[0]
-    selector = pa_fs.FileSelector(folder or ".", recursive=True, allow_not_found=True)
+    folder = pattern[: pattern.index("*")].rpartition("/")[0] or "."
+    selector = pa_fs.FileSelector(folder, recursive=True, allow_not_found=True)
     infos = filesystem.get_file_info(selector)
     wanted = pattern.removeprefix("./")
     deep = "**" in pattern

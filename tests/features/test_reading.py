@@ -441,13 +441,16 @@ def test_latin_1_is_said_plainly(tmp_path: Path) -> None:
         read_orders(str(tmp_path / "orders.csv"))
 
 
-def test_a_glob_does_not_descend(tmp_path: Path) -> None:
+def test_a_glob_does_not_descend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for folder in (tmp_path, tmp_path / "old"):
         folder.mkdir(exist_ok=True)
         row = {"customer_id": ["a"], "ordered_at": ["2024-01-01"], "amount": [1.0]}
         pq.write_table(pa.table(row), folder / "orders.parquet")
     assert read_orders(f"{tmp_path}/*.parquet").accounts.n_valid == 1
     assert read_orders(f"{tmp_path}/**.parquet").accounts.n_valid == 2
+    monkeypatch.chdir(tmp_path)
+    found = {place: read_orders(place).accounts.n_valid for place in ("*.parquet", "./*.parquet", "o*/*.parquet", ".")}
+    assert found == {"*.parquet": 1, "./*.parquet": 1, "o*/*.parquet": 1, ".": 2}
 
 
 def test_hidden_folders_are_not_read_and_a_delta_table_is_refused(tmp_path: Path) -> None:
