@@ -21,7 +21,7 @@ def refuse_overwriting(source: str, written: Mapping[str, str | None]) -> None:
     UsageError
         One is; the text names it.
     """
-    from features.places import files, is_database
+    from features.places import is_database, is_globbed
 
     def is_elsewhere(place: str) -> bool:
         return place == STORE or place.startswith("jdbc:") or is_database(place)
@@ -29,12 +29,9 @@ def refuse_overwriting(source: str, written: Mapping[str, str | None]) -> None:
     named = {option: _whole(place) for option, place in written.items() if place and not is_elsewhere(place)}
     read = []
     if named and not is_elsewhere(source):
-        remote = "://" in source
-        read = [
-            _whole(path) for path in (files(source)[1] if "*" in source and not remote else [source.partition("*")[0]])
-        ]
+        read = [_whole(source.partition("*")[0] if "://" in source else source)]
     for option, place in named.items():
-        if any(place.startswith(one) or one.startswith(place) for one in read):
+        if any(place.startswith(one) or one.startswith(place) or is_globbed(place, one) for one in read):
             raise UsageError(
                 f"{option} {written[option]!r} is, holds or lies in the place of the orders, {source!r}: "
                 "write elsewhere."

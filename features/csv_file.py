@@ -24,6 +24,7 @@ _SNIFFED_BYTES: Final = 1 << 16
 _DELIMITERS: Final = ",;\t|"
 _SHORT_ROW_BYTES: Final = 20
 _SAMPLED_BYTES: Final = 1 << 23
+_LONGEST_FIELD: Final = 1 << 30
 _MORE_ROWS: Final = 1.1
 """Rows of a compressed file may be so many times more than a sample of it says."""
 
@@ -113,7 +114,7 @@ def refuse_open_quote(path: str, malformed: dict[int, str]) -> None:
 
 def _refuse_broken_ids(path: str, table: pa.Table, n_before: int) -> None:
     """Refuse a customer id of several lines: a quote was opened in it and closed in another row."""
-    broken = pc.indices_nonzero(pc.match_substring(table.column(CUSTOMER_ID), "\n"))
+    broken = pc.indices_nonzero(pc.match_substring(pc.utf8_trim_whitespace(table.column(CUSTOMER_ID)), "\n"))
     if len(broken):
         row = n_before + broken[0].as_py() + 1
         raise OrdersError(f"{path!r} has a quote that is not closed in customer_id near row {row}: mend that row.")
@@ -122,13 +123,15 @@ def _refuse_broken_ids(path: str, table: pa.Table, n_before: int) -> None:
 def _refuse_swallowed_lines(path: str, stream: IO[bytes], delimiter: str) -> None:
     """Refuse a file that ends within quotes: its last row has swallowed all lines behind it."""
     rows = csv.reader(io.TextIOWrapper(stream, "utf-8", "replace", newline=""), delimiter=delimiter, strict=True)
-    row = 0
+    row, limit = 0, csv.field_size_limit(_LONGEST_FIELD)
     try:
         for _ in rows:
             row += 1
     except csv.Error as error:
-        if "end of data" in str(error) or "field limit" in str(error):
+        if "end of data" in str(error):
             raise OrdersError(f"{path!r} has a quote that is not closed near row {row}: mend that row.") from error
+    finally:
+        csv.field_size_limit(limit)
 
 
 def _sampled_rows(filesystem: pa_fs.FileSystem, path: str, size: int) -> int:

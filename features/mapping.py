@@ -64,7 +64,7 @@ def resolve(available: Sequence[str], mapping: Mapping[str, str]) -> dict[str, s
         has its unit price mapped.
     """
     chosen = {name: mapping.get(name, name) for name in ALL}
-    if AMOUNT not in mapping and AMOUNT in mapping.values():  # a column of that name that is said to be another
+    if UNIT_PRICE in mapping and AMOUNT not in mapping and AMOUNT in mapping.values():  # a column said to be another
         chosen.pop(AMOUNT)
     found = {name: column for name, column in chosen.items() if column in available}
     required = set(REQUIRED)
@@ -75,7 +75,7 @@ def resolve(available: Sequence[str], mapping: Mapping[str, str]) -> dict[str, s
                 "row, the other makes it, times the quantity. Leave --map unit_price out, or map amount elsewhere."
             )
         found.pop(UNIT_PRICE, None)
-    elif all(name in found for name in _PRICED):
+    elif all(name in found for name in _PRICED) and (UNIT_PRICE in mapping or _guess(AMOUNT, available) is None):
         required.remove(AMOUNT)
     absent = [name for name in ALL if name not in found and (name in required or name in mapping)]
     doubled = [column for column in found.values() if list(available).count(column) > 1]

@@ -9,8 +9,9 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.fs as pa_fs
 import pyarrow.parquet as pq  # not pyarrow.dataset: that imports pandas, 0.7 s
+from pyarrow import types
 
-from features.columns import ALL
+from features.columns import ALL, AMOUNT, NUMBERS, UNIT_PRICE
 from features.errors import OrdersError
 from features.mapping import resolve
 from features.options import ReadOptions
@@ -18,8 +19,8 @@ from features.places import readable
 from features.raw import RawSource, empty, renamed
 
 _CHUNK_ROWS: Final = 1 << 17
-_UNITS: Final = ("s", "ms", "us", "ns")
-"""Of instants, the finest last."""
+_AMOUNTS: Final = frozenset({AMOUNT, UNIT_PRICE, *NUMBERS})
+_ALSO_UTC: Final = frozenset({"+00:00", "Etc/UTC", "GMT", "Z"})
 
 
 def open_parquet(source: str, paths: list[str], filesystem: pa_fs.FileSystem, options: ReadOptions) -> RawSource:
@@ -55,11 +56,12 @@ def open_parquet(source: str, paths: list[str], filesystem: pa_fs.FileSystem, op
 
 def _unite(kinds: dict[str, pa.DataType], schema: pa.Schema, path: str, options: ReadOptions) -> None:
     """Add a file's columns to those of the files before; only contract columns must agree."""
-    contract = {options.mapping.get(name, name) for name in ALL}
+    contract = {options.mapping.get(name, name): name for name in ALL}
     for field in schema:
         before = kinds.setdefault(field.name, field.type)
-        both = before if field.type == before else _common(before, field.type)
-        if both is None and field.name in contract:
+        name = contract.get(field.name)
+        both = before if field.type == before else _common(before, field.type, name in _AMOUNTS)
+        if both is None and name is not None:
             raise OrdersError(
                 f"Column {field.name!r} is of type {field.type} in {path!r}, and of type {before} in files before it: "
                 "one of them would be read as something else. Write all files with the same types."
@@ -67,25 +69,41 @@ def _unite(kinds: dict[str, pa.DataType], schema: pa.Schema, path: str, options:
         kinds[field.name] = both or before
 
 
-def _common(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
-    """The type that holds the values of both as they are; None where there is none."""
-    one, other = (kind.value_type if pa.types.is_dictionary(kind) else kind for kind in (one, other))
-    if one == other or pa.types.is_null(other):
+def _common(one: pa.DataType, other: pa.DataType, is_amount: bool) -> pa.DataType | None:
+    """The type that holds the values of both as they are meant; None where there is none."""
+    one, other = both = tuple(kind.value_type if types.is_dictionary(kind) else kind for kind in (one, other))
+    if one == other or types.is_null(other):
         return one
-    if pa.types.is_null(one):
+    if types.is_null(one):
         return other
-    if all(map(_is_text, (one, other))):
+    if is_amount and all(map(_is_number, both)):
+        return pa.float64()
+    if all(map(_is_text, both)) or (any(map(_is_text, both)) and any(map(types.is_integer, both))):
         return pa.large_string()
-    if all(map(pa.types.is_timestamp, (one, other))) and one.tz == other.tz:
-        return max(one, other, key=lambda kind: _UNITS.index(kind.unit))
-    alike = (pa.types.is_signed_integer, pa.types.is_unsigned_integer, pa.types.is_floating)
-    if any(is_kind(one) and is_kind(other) for is_kind in alike):
-        return max(one, other, key=lambda kind: kind.bit_width)
+    if all(map(_is_moment, both)) and len({_zone(kind) for kind in both}) == 1:
+        return pa.timestamp("us", _zone(one))
+    if all(map(types.is_unsigned_integer, both)) or all(map(types.is_floating, both)):
+        return max(both, key=lambda kind: kind.bit_width)
+    if any(map(types.is_integer, both)) and all(types.is_integer(kind) or types.is_floating(kind) for kind in both):
+        return None if pa.uint64() in both else pa.int64()  # floats that met a null, whole numbers all the same
     return None
 
 
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind))
+
+
 def _is_text(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+    return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind))
+
+
+def _is_moment(kind: pa.DataType) -> bool:
+    return bool(types.is_timestamp(kind) or types.is_date(kind))
+
+
+def _zone(kind: pa.DataType) -> str | None:
+    zone = getattr(kind, "tz", None)
+    return "UTC" if zone in _ALSO_UTC else zone
 
 
 def _batches(
@@ -109,7 +127,14 @@ def _batches(
 def _fitted(batch: pa.RecordBatch, schema: pa.Schema) -> pa.Table:
     present = batch.schema.names
     arrays = [
-        batch.column(field.name).cast(field.type) if field.name in present else pa.nulls(len(batch), field.type)
+        _cast(batch.column(field.name), field.type) if field.name in present else pa.nulls(len(batch), field.type)
         for field in schema
     ]
     return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def _cast(column: pa.Array, kind: pa.DataType) -> pa.Array:
+    if column.type == kind:
+        return column
+    plain = column.dictionary_decode() if types.is_dictionary(column.type) else column
+    return plain.cast(kind, safe=not types.is_timestamp(kind))  # what is finer than microseconds is cut off

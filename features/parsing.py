@@ -84,7 +84,8 @@ def amounts(table: pa.Table, options: ReadOptions) -> FloatArray:
     if AMOUNT in table.column_names:
         return numbers(table.column(AMOUNT), AMOUNT, options)[0]
     price, quantity = (numbers(table.column(name), name, options)[0] for name in (UNIT_PRICE, QUANTITY))
-    return price * quantity
+    with np.errstate(invalid="ignore"):  # nothing of an infinite price
+        return price * quantity
 
 
 def numbers(column: pa.ChunkedArray, name: str, options: ReadOptions) -> tuple[FloatArray, IntArray]:

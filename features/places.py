@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
@@ -90,39 +90,40 @@ def _listed(filesystem: pa_fs.FileSystem, path: str) -> list[str]:
         return [path]
     if info.type != pa_fs.FileType.Directory:
         return []
-    return _data_files(filesystem.get_file_info(pa_fs.FileSelector(path, recursive=True)), path)
+    return _data_files(filesystem.get_file_info(pa_fs.FileSelector(path, recursive=True)), path, lambda _: True)
 
 
 def _globbed(filesystem: pa_fs.FileSystem, pattern: str) -> list[str]:
+    folder = pattern[: pattern.index("*")].rpartition("/")[0] or "."
+    infos = filesystem.get_file_info(pa_fs.FileSelector(folder, recursive=True, allow_not_found=True))
+    return _data_files(infos, folder, lambda path: is_globbed(path, pattern))
+
+
+def is_globbed(path: str, pattern: str) -> bool:
+    """Whether a pattern names a path; `*` ends at a slash unless there is a `**`."""
     from fnmatch import fnmatchcase
 
-    folder = pattern[: pattern.index("*")].rpartition("/")[0] or "."
-    selector = pa_fs.FileSelector(folder, recursive=True, allow_not_found=True)
-    infos = filesystem.get_file_info(selector)
-    wanted = pattern.removeprefix("./")
-    deep = "**" in pattern
-    return [
-        path
-        for path in _data_files(infos, folder)
-        if fnmatchcase(path.removeprefix("./"), wanted)
-        and (deep or path.removeprefix("./").count("/") == wanted.count("/"))
-    ]
+    wanted, given = pattern.removeprefix("./"), path.removeprefix("./")
+    return fnmatchcase(given, wanted) and ("**" in wanted or given.count("/") == wanted.count("/"))
 
 
-def _data_files(infos: list[pa_fs.FileInfo], folder: str) -> list[str]:
+def _data_files(infos: list[pa_fs.FileInfo], folder: str, is_wanted: Callable[[str], bool]) -> list[str]:
     """Files of a folder that may hold orders; what begins with `.` or `_` is hidden, as are all files below it."""
     endings = (*PARQUET, ".csv", ".csv.gz", ".tsv", ".txt")
     parts = {info.path: info.path.removeprefix(folder).strip("/").split("/") for info in infos}
-    if any("_delta_log" in below for below in parts.values()):
-        raise OrdersError(
-            f"{folder!r} is a Delta table: its files hold rows that were deleted since. Read it with --engine spark, "
-            "or export it to Parquet."
-        )
     names = [
         info.path
         for info in infos
         if info.type == pa_fs.FileType.File
         and not any(part.startswith((".", "_")) for part in parts[info.path])
         and info.path.lower().endswith(endings)
+        and is_wanted(info.path)
     ]
+    tables = [path.removesuffix("_delta_log") for path, below in parts.items() if below[-1] == "_delta_log"]
+    for table in tables:
+        if any(name.startswith(table) for name in names):
+            raise OrdersError(
+                f"{table.rstrip('/') or folder!r} is a Delta table: its files hold rows that were deleted since. "
+                "Read it with --engine spark, or export it to Parquet."
+            )
     return sorted(names)

@@ -15,13 +15,15 @@ from features.columns import AMOUNT
 from features.options import ReadOptions
 from features.parsing import numbers
 
-_MARK: Final = r"(?:[^\w\s.,'’+()…-]{1,3}|[A-Z]{3})?"
+_MARK: Final = r"(?:[^\w\s.,'’+()…%*-]{1,3}|[A-Z]{3})?"
 """Of a currency: a symbol, or its code."""
 _MONEY: Final = re.compile(rf"\s*({_MARK})\s*([+-]?\d[\d.,'’\s]*?)\s*({_MARK})\s*")
 _GROUPED: Final = re.compile(
     r"[+-]?\d{1,3}(?:(?P<thousands>[.,'’\s])\d{3})(?:(?P=thousands)\d{3})*(?P<decimal>[.,])?\d*"
 )
 _PLAIN: Final = re.compile(r"[+-]?\d+(?:(?P<decimal>[.,])(?:\d\d?|\d{4,}))?")
+_NOTHING: Final = frozenset({"", "null", "none", "nan", "na", "n/a", "-", "\\n"})
+"""Texts that say that there is no value."""
 _LONGEST: Final = 20
 _SHOWN: Final = 3
 _COUNTED_DATES: Final = (
@@ -39,7 +41,7 @@ def forms_of(column: pa.ChunkedArray) -> Counter[str]:
         return Counter()
     found: Counter[str] = Counter()
     for one in column.value_counts().to_pylist():
-        if one["values"]:
+        if one["values"] and one["values"].strip().lower() not in _NOTHING:
             found[_form(one["values"])] += one["counts"]
     return found
 

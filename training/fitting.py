@@ -131,7 +131,8 @@ def _fit(
 def _usual(examples: Examples) -> Examples:
     """The examples without extreme ones, from which nothing is to be learnt about others."""
     forecast = np.exp(examples.btyd.value)
-    return examples.rows((examples.spend <= most_usual(examples.spend)) & (forecast <= most_usual(forecast)))
+    of = examples.customers
+    return examples.rows((examples.spend <= most_usual(examples.spend, of)) & (forecast <= most_usual(forecast, of)))
 
 
 def informative(matrix: FeatureMatrix) -> tuple[str, ...]:

@@ -121,6 +121,7 @@ class Registry:
             known = {int(found.version): found for found in client.search_model_versions(f"name = '{name}'")}
             if not str(chosen).isdecimal() or int(chosen) not in known:
                 raise RegistryError(f"{name!r} has no version {chosen}; it has {listed(sorted(known))}.")
+            chosen = str(int(chosen))
             verdicts = json.loads(known[int(chosen)].tags.get(GATE_TAG, "[]"))
             failed = [verdict["text"] for verdict in verdicts if not verdict["holds"]]
             if failed or not verdicts:
@@ -152,7 +153,7 @@ class Registry:
         try:
             found = client.get_registered_model(name)
         except MlflowException as error:
-            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):  # the latter: no name
                 raise
             known = listed(sorted(model.name for model in client.search_registered_models())) or "none yet"
             raise RegistryError(f"No model is registered as {name!r}. Registered: {known}.") from error

@@ -165,6 +165,24 @@ def test_a_place_for_rejected_rows_is_looked_for_before_any_work(capsys: pytest.
     assert "--rejected 'no/such/rejected.csv' lies in a folder" in " ".join(capsys.readouterr().err.split())
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["features", "some/*.csv", "--out", "some/features.csv"],
+        ["features", "some/orders.csv", "--out", "x.csv", "--rejected", "some/orders.csv"],
+        ["features", "some/orders.csv", "--out", "x.csv", "--rejected", "./x.csv"],
+        ["train", "some/orders.csv", "--rejected", "some/orders.csv"],
+        ["backtest", "some/orders.csv", "--horizon-days", "30", "--predictions", "some/orders.csv"],
+    ],
+)
+def test_no_output_replaces_the_orders_or_joins_them(home: Path, small_csv: str, words: list[str]) -> None:
+    Path("some").mkdir()
+    Path("some/orders.csv").write_bytes(Path(small_csv).read_bytes())
+    assert run(words) == 2
+    assert Path("some/orders.csv").read_bytes() == Path(small_csv).read_bytes()
+    assert [path.name for path in Path("some").iterdir()] == ["orders.csv"]
+
+
 def test_rejected_rows_are_written_when_none_was_usable(home: Path, tmp_path: Path) -> None:
     path = tmp_path / "orders.csv"
     path.write_text("customer_id,ordered_at,amount\nb,soon,1\n")

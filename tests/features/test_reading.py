@@ -6,6 +6,7 @@ import gzip
 import shlex
 import sqlite3
 from collections.abc import Callable
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 
@@ -176,8 +177,9 @@ def test_a_database_needs_table_or_query(tmp_path: Path) -> None:
 
 
 def test_ids_of_a_database_keep_all_their_digits() -> None:
-    numbers = [Decimal("9007199254740993"), Decimal("9007199254740992"), Decimal("100"), None]
-    assert databases._array(numbers, "customer_id").to_pylist() == ["9007199254740993", "9007199254740992", "100", None]
+    numbers = [Decimal("9007199254740993"), Decimal("12345678901234567890123456789012"), Decimal("100.00"), None]
+    ids = ["9007199254740993", "12345678901234567890123456789012", "100", None]
+    assert databases._array(numbers, "customer_id").to_pylist() == ids
     assert databases._array([Decimal("2.50")], "amount").to_pylist() == [2.5]
 
 
@@ -258,6 +260,7 @@ def test_a_missing_quantity_is_no_unreadable_price(csv_of: Write) -> None:
 @pytest.mark.parametrize(
     "amount",
     [
+        "10%",
         "free",
         "(5.00)",
         "1,234",
@@ -303,6 +306,19 @@ def test_without_an_amount_it_is_the_unit_price_times_the_quantity(csv_of: Write
     assert sorted(intake.log.amount.tolist()) == [-2.5, 3.0, 10.0]
     assert intake.log.event is not None
     assert len(set(intake.log.event)) == 2  # an order of two lines, and its refund
+
+
+def test_a_total_of_another_name_stands_before_a_unit_price(csv_of: Write) -> None:
+    path = csv_of("customer_id,ordered_at,total,unit_price,quantity\na,2024-01-01,5,2,3\n")
+    with pytest.raises(OrdersError, match="--map amount=total"):
+        read_orders(path)
+    assert read_orders(path, ReadOptions(mapping={"unit_price": "unit_price"})).log.amount.tolist() == [6.0]
+
+
+def test_words_for_nothing_are_no_unreadable_amounts(csv_of: Write) -> None:
+    rows = "".join(f"a,2024-01-0{day},{text}\n" for day, text in enumerate(["NULL", " ", "n/a", "-", "5"], 1))
+    accounts = read_orders(csv_of(HEADER + rows)).accounts
+    assert (accounts.rejected_by_rule, accounts.amount_forms.total()) == ({"unreadable_amount": 4}, 0)
 
 
 def test_an_amount_stands_before_a_unit_price(csv_of: Write) -> None:
@@ -427,6 +443,9 @@ def test_inches_and_notes_of_several_lines_are_no_open_quotes(csv_of: Write) -> 
     note = HEADER.replace("\n", ",note\n")
     assert read_orders(csv_of(note + 'a,2024-01-01,1,12" ruler\nb,2024-01-01,2,\n')).accounts.n_valid == 2
     assert read_orders(csv_of(note + 'a,2024-01-01,1,"call\nfirst"\nb,2024-01-01,2,3" nails\n')).accounts.n_valid == 2
+    long = '"' + "word " * 30_000 + '"'
+    assert read_orders(csv_of(note + f"a,2024-01-01,1,{long}\n\n" + 'b,2024-01-01,2,3" nails\n')).accounts.n_valid == 2
+    assert read_orders(csv_of(HEADER + '"a\n",2024-01-01,1\nb,2024-01-01,2\n')).accounts.n_valid == 2
 
 
 def test_headers_that_cannot_be_trusted(csv_of: Write) -> None:
@@ -459,6 +478,8 @@ def test_hidden_folders_are_not_read_and_a_delta_table_is_refused(tmp_path: Path
         (tmp_path / folder).mkdir(parents=True, exist_ok=True)
         pq.write_table(row, tmp_path / folder / "orders.parquet")
     assert read_orders(str(tmp_path)).accounts.n_valid == 2
+    (tmp_path / "old" / "_delta_log").mkdir(parents=True)  # another table, of which no file is read
+    assert read_orders(f"{tmp_path}/*.parquet").accounts.n_valid == 1
     (tmp_path / "_delta_log").mkdir()
     with pytest.raises(OrdersError, match="is a Delta table"):
         read_orders(str(tmp_path))
@@ -470,8 +491,10 @@ def test_hidden_folders_are_not_read_and_a_delta_table_is_refused(tmp_path: Path
         (pa.array([12], pa.int32()), pa.array([2**40], pa.int64()), ["1099511627776", "12"]),
         (pa.array(["12"]), pa.array(["12"]).dictionary_encode(), ["12"]),
         (pa.nulls(1), pa.array(["00012"]), ["00012"]),
-        (pa.array([12]), pa.array(["00012"]), None),
-        (pa.array([12]), pa.array([12.0]), None),
+        (pa.array([12]), pa.array(["00012"]), ["00012", "12"]),
+        (pa.array([12]), pa.array([12.0]), ["12"]),
+        (pa.array([7], pa.uint32()), pa.array([2**40]), ["1099511627776", "7"]),
+        (pa.array([12]), pa.array([b"12"]), None),
     ],
 )
 def test_files_of_a_folder_are_read_as_they_are_or_refused(
@@ -497,6 +520,27 @@ def test_a_column_of_later_files_alone_counts(tmp_path: Path) -> None:
     pq.write_table(pa.table(row), tmp_path / "1.parquet")
     pq.write_table(pa.table({**row, "status": ["cancelled"]}), tmp_path / "2.parquet")
     assert rules(read_orders(str(tmp_path))) == {"never_paid": 1}
+
+
+def test_amounts_and_dates_of_several_types_are_one_column(tmp_path: Path) -> None:
+    day, number = datetime(2024, 1, 2), Decimal("2.50")
+    kinds = [
+        (pa.date32(), pa.int64(), 2, 3),
+        (pa.timestamp("ns"), pa.float64(), 2.5, 3.0),
+        (pa.timestamp("ms"), pa.decimal128(10, 2), number, None),
+        (pa.date64(), pa.decimal128(12, 2), number, 1),
+    ]
+    for place, (moment, money, amount, quantity) in enumerate(kinds):
+        columns = {
+            "customer_id": ["a"],
+            "ordered_at": pa.array([day], moment),
+            "amount": pa.array([amount], money),
+            "quantity": pa.array([quantity], pa.float64() if quantity is None else None),
+        }
+        pq.write_table(pa.table(columns), tmp_path / f"{place}.parquet")
+    log = read_orders(str(tmp_path)).log
+    assert log.ordered_at.tolist() == [parse_instant("2024-01-02")] * 4
+    assert sorted(log.amount.tolist()) == [2.0, 2.5, 2.5, 2.5]
 
 
 def test_zoned_and_naive_times_in_one_folder_are_refused(tmp_path: Path) -> None:

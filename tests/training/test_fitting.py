@@ -18,6 +18,7 @@ from features.orders import OrderLog
 from training.backtest import default_cases, predictions_table, run_case
 from training.cutoffs import longest_horizon
 from training.examples import Snapshots, training_examples
+from training.extremes import most_usual
 from training.fitting import fit, fit_and_answer, informative
 from training.gate import gate
 from training.labels import label_window
@@ -99,6 +100,14 @@ def test_an_extreme_order_or_customer_changes_nobody_elses_prediction(everything
     widths = [(one.upper - one.lower)[others].sum() for one in (before_it, after_it)]
     assert widths[1] == pytest.approx(widths[0], rel=0.15)
     assert model.prior.clv[0] == pytest.approx(sound.prior.clv[0], rel=0.1)
+
+
+def test_a_tier_of_large_customers_is_a_part_of_the_shop() -> None:
+    values = np.concatenate([np.full(950, 2.0), np.full(50, 1_000.0)])
+    assert most_usual(values) == np.inf
+    assert most_usual(values[:952]) == pytest.approx(200.0)  # two are as well errors
+    assert most_usual(np.tile(values[:951], 12), np.tile(np.arange(951), 12)) == pytest.approx(200.0)
+    assert most_usual(np.zeros(5)) == np.inf
 
 
 def test_a_season_reaches_the_number_of_orders_not_only_the_chance_of_one() -> None:

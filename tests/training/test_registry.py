@@ -107,6 +107,9 @@ def test_the_newest_training_is_challenger_until_it_is_promoted(
     assert registry.rollback("clv") == (first, second)
     assert registry.rollback("clv") == (second, first)
     assert registry.promote("clv", first) == (first, second)
+    assert registry.promote("clv", f"0{first}") == (first, first)  # what was champion before is still known
+    assert registry.rollback("clv") == (second, first)
+    assert registry.rollback("clv") == (first, second)
 
 
 def test_a_failed_gate_refuses_with_its_figures(registry: Registry, trained: Trained, intake: Intake) -> None:
@@ -120,6 +123,8 @@ def test_a_failed_gate_refuses_with_its_figures(registry: Registry, trained: Tra
 def test_unknown_names_are_answered_with_the_known_ones(registry: Registry, first: str, tmp_path: Path) -> None:
     with pytest.raises(RegistryError, match=r"'nope'\. Registered: clv"):
         registry.promote("nope")
+    with pytest.raises(RegistryError, match="No model is registered as 'a/b'"):
+        registry.promote("a/b")
     store = ModelStore(registry.uri, tmp_path)
     with pytest.raises(RegistryError, match=r"'nope'\. Registered: clv"):
         store.load("nope")
