@@ -1,4 +1,4 @@
-"""Small tables to CSV, whole or not at all."""
+"""Where commands may write; small tables to CSV, whole or not at all."""
 
 from __future__ import annotations
 
@@ -27,11 +27,9 @@ def refuse_overwriting(source: str, written: Mapping[str, str | None]) -> None:
         return place == STORE or place.startswith("jdbc:") or is_database(place)
 
     named = {option: _whole(place) for option, place in written.items() if place and not is_elsewhere(place)}
-    read = []
-    if named and not is_elsewhere(source):
-        read = [_whole(source.partition("*")[0] if "://" in source else source)]
+    read = None if is_elsewhere(source) else _whole(source.partition("*")[0] if "://" in source else source)
     for option, place in named.items():
-        if any(place.startswith(one) or one.startswith(place) or is_globbed(place, one) for one in read):
+        if read is not None and (place.startswith(read) or read.startswith(place) or is_globbed(place, read)):
             raise UsageError(
                 f"{option} {written[option]!r} is, holds or lies in the place of the orders, {source!r}: "
                 "write elsewhere."

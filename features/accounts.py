@@ -109,7 +109,8 @@ class Accounts:
             repair = dates_repair(form for form, _ in self.date_forms.most_common())
             yield f"Unreadable dates look like {shown_forms(self.date_forms)}.{f' {repair}.' if repair else ''}"
         if self.amount_forms:
-            say = f" Say {self.repair}, where all amounts are written so." if self.repair else ""
+            repair = self.repair
+            say = f" Say {repair}, where all amounts are written so." if repair else ""
             yield f"Unreadable amounts look like {shown_forms(self.amount_forms)}.{say}"
 
 

@@ -54,9 +54,8 @@ class _Watched:
 def open_csv(source: str, path: str, filesystem: pa_fs.FileSystem, options: ReadOptions) -> RawSource:
     """Open the mapped columns, as texts. Raises OrdersError where the file is empty or lacks a required column."""
     compressed = path.lower().endswith((".gz", ".bz2", ".zst"))
-    with _opened(filesystem, path, compressed) as stream:
-        head = stream.read(_SNIFFED_BYTES)
-    text = bytes(head).decode("utf-8-sig", errors="replace")
+    head, n_rows_about = _beginning(filesystem, path, compressed)
+    text = head.decode("utf-8-sig", errors="replace")
     if not text.strip():
         raise OrdersError(f"{path!r} is empty. An order log needs a header row and at least one order.")
     text = text.lstrip("\r\n")
@@ -100,8 +99,6 @@ def open_csv(source: str, path: str, filesystem: pa_fs.FileSystem, options: Read
             with readable(source), _opened(filesystem, path, compressed) as stream:
                 _refuse_swallowed_lines(path, stream, delimiter)
 
-    size = filesystem.get_file_info(path).size or 0
-    n_rows_about = _sampled_rows(filesystem, path, size) if compressed else size // _SHORT_ROW_BYTES
     return RawSource(n_rows_about, chunks(), malformed)
 
 
@@ -134,13 +131,17 @@ def _refuse_swallowed_lines(path: str, stream: IO[bytes], delimiter: str) -> Non
         csv.field_size_limit(limit)
 
 
-def _sampled_rows(filesystem: pa_fs.FileSystem, path: str, size: int) -> int:
-    """About how many lines a compressed file has, by those of its beginning."""
+def _beginning(filesystem: pa_fs.FileSystem, path: str, compressed: bool) -> tuple[bytes, int]:
+    """The first bytes of a file's text, and about how many rows it has: of a compressed one by a sample of it."""
+    size = filesystem.get_file_info(path).size or 0
     with filesystem.open_input_stream(path, compression=None) as file:
+        if not compressed:
+            return bytes(file.read(_SNIFFED_BYTES)), size // _SHORT_ROW_BYTES
         taken = _Watched(file)
         with _decompressed(taken, path) as stream:
-            n_lines = bytes(stream.read(_SAMPLED_BYTES)).count(b"\n")
-    return int(_MORE_ROWS * n_lines * size / max(taken.n_bytes, 1)) + 1
+            sample = bytes(stream.read(_SAMPLED_BYTES))
+    n_rows_about = int(_MORE_ROWS * sample.count(b"\n") * size / max(taken.n_bytes, 1)) + 1
+    return sample[:_SNIFFED_BYTES], n_rows_about
 
 
 def _decompressed(stream: IO[bytes] | _Watched, path: str) -> IO[bytes]:

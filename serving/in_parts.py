@@ -70,7 +70,7 @@ class Done:
         found = json.loads(text)
         read, made = found["read"], found["made"]
         sums = {int(days): (clv, own) for days, (clv, own) in made.pop("sums").items()}
-        for name in ("rejected_by_rule", "statuses", "date_forms", "amount_forms"):
+        for name in (name for name, value in vars(NOTHING_READ).items() if isinstance(value, Counter)):
             read[name] = Counter(read[name])
         return Done(Accounts(**read), Tally(**made, sums=sums))
 

@@ -5,7 +5,8 @@ In the order the data flows:
 - `cutoffs`, `labels`, `examples`: moments of the past, what happened after them, the training table;
 - `btyd`, `curve`, `trees`, `parts`, `spread`: maximum likelihood, regression, boosting, the models of a horizon and
   their intervals;
-- `level`, `prior`: the total, the newcomers; `fitting`: all of them; `guards`: what must not leak;
+- `windows` → `level`, `prior`: the total, the newcomers; `extremes`: whom they pass over; `fitting`: all of them;
+  `guards`: what must not leak;
 - `ranking` → `metrics`, `bootstrap`, `rivals` (`pareto_nbd`), `checks`, `backtest`, `gate`: out-of-time evaluation,
   the verdict;
 - `train`: all of it in one call; `fingerprint`, `plots`, `card`: its evidence;

@@ -30,7 +30,7 @@ from training.cutoffs import training_cutoffs
 from training.examples import Examples, Snapshot, Snapshots, training_examples
 from training.extremes import most_usual
 from training.guards import require_embargo
-from training.level import Level, forecast_level
+from training.level import Level, past_of
 from training.parts import MIN_PURCHASES, fit_horizon, fit_next_order, root
 from training.prior import fit_prior
 
@@ -104,7 +104,7 @@ def _fit(
     now = known.at(as_of)
     _require_enough(now.matrix)
     features, modified = informative(now.matrix), now.fits.prefers_modified()
-    parts = []
+    windows, parts = past_of(known, past, as_of, modified), []
     for horizon in horizons:
         cutoffs = training_cutoffs(past, as_of, horizon)
         if not cutoffs:
@@ -116,7 +116,7 @@ def _fit(
         told.stage(f"features as of {len(cutoffs)} cut-offs")
         examples = _usual(training_examples(known, past, cutoffs, horizon, features, seed, modified))
         told.stage(f"{horizon}-day models on {len(examples):,} examples of {len(cutoffs)} cut-offs")
-        level = forecast_level(known, past, as_of, horizon, modified)
+        level = windows.level(horizon)
         grown = fit_horizon(examples, input_names(features), horizon, seed, level.value.sd)
         parts.append(set_level(grown, now, now.btyd(modified), features, level))
     returns = fit_next_order(examples.rows(examples.n_orders > 0), input_names(features), seed)

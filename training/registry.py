@@ -118,11 +118,11 @@ class Registry:
             chosen = version or aliases.get(CHALLENGER)
             if chosen is None:
                 raise RegistryError(f"{name!r} has no challenger. Train one: clv train ORDERS --name {name}.")
-            known = {int(found.version): found for found in client.search_model_versions(f"name = '{name}'")}
-            if not str(chosen).isdecimal() or int(chosen) not in known:
-                raise RegistryError(f"{name!r} has no version {chosen}; it has {listed(sorted(known))}.")
-            chosen = str(int(chosen))
-            verdicts = json.loads(known[int(chosen)].tags.get(GATE_TAG, "[]"))
+            chosen = str(int(chosen)) if chosen.isdecimal() else chosen
+            known = {str(found.version): found for found in client.search_model_versions(f"name = '{name}'")}
+            if chosen not in known:
+                raise RegistryError(f"{name!r} has no version {chosen}; it has {listed(sorted(map(int, known)))}.")
+            verdicts = json.loads(known[chosen].tags.get(GATE_TAG, "[]"))
             failed = [verdict["text"] for verdict in verdicts if not verdict["holds"]]
             if failed or not verdicts:
                 why = "; ".join(failed) or "it carries no gate result"

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from features.instants import DAY_US, parse_instant
-from training.level import CALENDAR_SHARE, RETAIL_CALENDAR, Sales, Windows, forecast, retail_calendar, sales
+from training.level import CALENDAR_SHARE, RETAIL_CALENDAR, forecast, retail_calendar
 from training.simulation import regular, simulate
+from training.windows import Sales, Windows, sales
 
 
 def windows(ratios: list[float], variance: float = 0.0025) -> Windows:
