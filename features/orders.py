@@ -15,6 +15,12 @@ from features.arrays import AnyArray, BoolArray, FloatArray, IntArray, ObjectArr
 from features.columns import UNKNOWN_CURRENCY
 
 
+def lowest(times: FloatArray | IntArray) -> float:
+    """Return the earliest but for one in a thousand, which may be placeholders. Raises ValueError without any."""
+    place = -(-(len(times) - 1) // 1000)
+    return float(np.partition(times, place)[place])
+
+
 @dataclass(frozen=True)
 class OrderLog:
     """Rows sorted by customer, event time, order id, amount, then every other column.
@@ -75,9 +81,8 @@ class OrderLog:
 
     @property
     def began_at(self) -> int:
-        """When the shop began: the earliest row but for one in a thousand, which may be placeholder dates."""
-        place = -(-(self.n_rows - 1) // 1000)
-        return int(np.partition(self.ordered_at, place)[place])
+        """When the shop began, as the rows have it. Raises ValueError on an empty log."""
+        return int(lowest(self.ordered_at))
 
     @property
     def last_at(self) -> int:

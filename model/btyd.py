@@ -14,6 +14,7 @@ import numpy as np
 from scipy.special import expit, hyp2f1
 
 from features.arrays import BoolArray, FloatArray
+from features.instants import DAY_US
 from features.matrix import FeatureMatrix
 from features.segments import ratio
 
@@ -34,6 +35,8 @@ class Summary:
         Mean value of a purchase day, the first one included, before refunds, > 0.
     repeat_value
         The same without the first day; NaN without repeats.
+    as_of_day
+        Whole days from 1970-01-01 UTC to `as_of`; only a model with `truncation` asks for it.
     alive
         What models have said already of who is still active: every quantity asks for it.
     """
@@ -43,12 +46,13 @@ class Summary:
     tenure_days: FloatArray
     day_value: FloatArray
     repeat_value: FloatArray
+    as_of_day: float = 0.0
     alive: dict[BgNbd, FloatArray] = field(default_factory=dict, compare=False, repr=False)
 
     def rows(self, keep: BoolArray) -> Summary:
         """Return some of the rows."""
         repeats, last, tenure = self.repeats[keep], self.last_days[keep], self.tenure_days[keep]
-        return Summary(repeats, last, tenure, self.day_value[keep], self.repeat_value[keep])
+        return Summary(repeats, last, tenure, self.day_value[keep], self.repeat_value[keep], self.as_of_day)
 
 
 SUMMARISED: Final = ("purchase_days", "tenure_days", "gross_spend", "recency_days", "first_day_spend")
@@ -61,7 +65,7 @@ def summarise(matrix: FeatureMatrix) -> Summary:
     last = np.where(days > 1, tenure - matrix.column("recency_days"), 0.0)
     with np.errstate(divide="ignore", invalid="ignore"):
         later = ratio(spent - matrix.column("first_day_spend"), days - 1.0)
-    return Summary(days - 1.0, last, tenure, spent / days, later)
+    return Summary(days - 1.0, last, tenure, spent / days, later, float(matrix.as_of // DAY_US))
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,17 @@ class BgNbd:
     With `modified` they may, as after any other: MBG/NBD of Batislam, Denizel & Filiztekin (2007), "Empirical
     validation and comparison of models for customer base analysis". Its formulas are the textbook's with b + 1 in
     place of b, and without the exception for x = 0.
+
+    Attributes
+    ----------
+    truncation
+        In [0, 1], which of two stories holds for a log that was cut from a longer one. 0: who is first seen then came
+        then. 1: everyone was a customer before the log began, so that not to be seen in its first e days is what a
+        Gamma(r - 1, alpha) rate did not bring about: given that, and the purchase that ended it, the rate is
+        Gamma(r, alpha + e), by Bayes' rule. Alpha is alpha + truncation * e in all formulas.
+    began_day, until_day
+        Whole days from 1970-01-01 UTC to the beginning of the log and to the moment of the fit: e is 0 for customers
+        first seen before the one, and as of the other for customers first seen after it.
     """
 
     r: float
@@ -79,11 +94,22 @@ class BgNbd:
     a: float
     b: float
     modified: bool = False
+    truncation: float = 0.0
+    began_day: float = 0.0
+    until_day: float = 0.0
 
     @property
     def b_or_more(self) -> float:
         """B of the formulas: b, or b + 1 in the modified model."""
         return self.b + 1.0 if self.modified else self.b
+
+    def unseen_days(self, of: Summary) -> FloatArray:
+        """Days of the log before the customer was first seen."""
+        return np.clip(of.as_of_day - of.tenure_days - self.began_day, 0.0, self.until_day - self.began_day)
+
+    def alpha_of(self, of: Summary) -> FloatArray:
+        """Each customer's alpha, days."""
+        return self.alpha + self.truncation * self.unseen_days(of)
 
     def p_alive(self, of: Summary) -> FloatArray:
         """Probability of being still active; 1 for customers without repeats, except in the modified model.
@@ -95,11 +121,12 @@ class BgNbd:
         return of.alive[self]
 
     def _p_alive(self, of: Summary) -> FloatArray:
+        alpha = self.alpha_of(of)
         with np.errstate(divide="ignore"):
             log_odds_left = (
                 np.log(self.a)
                 - np.log(np.maximum(self.b_or_more + of.repeats - 1.0, 1e-12))
-                + (self.r + of.repeats) * (np.log(self.alpha + of.tenure_days) - np.log(self.alpha + of.last_days))
+                + (self.r + of.repeats) * (np.log(alpha + of.tenure_days) - np.log(alpha + of.last_days))
             )
         may_have_left = (of.repeats > 0) | self.modified
         return np.asarray(np.where(may_have_left, expit(-log_odds_left), 1.0), dtype=np.float64)
@@ -114,7 +141,7 @@ class BgNbd:
         The hypergeometric term is taken after Euler's transformation, which leaves x only in its
         third parameter: exact, and stable for customers with thousands of purchases.
         """
-        z = horizon_days / (self.alpha + of.tenure_days + horizon_days)
+        z = horizon_days / (self.alpha_of(of) + of.tenure_days + horizon_days)
         a = self.a if abs(self.a - 1.0) > 1e-6 else 1.0 + 1e-6
         third = a + self.b_or_more + of.repeats - 1.0
         tail = np.exp((a - 1.0) * np.log1p(-z)) * hyp2f1(a + self.b_or_more - 1.0 - self.r, a - 1.0, third, z)
@@ -126,7 +153,7 @@ class BgNbd:
 
         p_alive times the Pareto-type chance of an active customer: 1 - ((alpha+T)/(alpha+T+h))^(r+x).
         """
-        log_none = (self.r + of.repeats) * -np.log1p(horizon_days / (self.alpha + of.tenure_days))
+        log_none = (self.r + of.repeats) * -np.log1p(horizon_days / (self.alpha_of(of) + of.tenure_days))
         return self.p_alive(of) * -np.expm1(log_none)
 
 

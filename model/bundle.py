@@ -29,7 +29,7 @@ from model.prior import Prior
 from model.spread import Spread
 from model.standing import Standing
 
-FORMAT: Final = 3
+FORMAT: Final = 4
 MANIFEST: Final = "manifest.json"
 REGISTERED: Final = "registered.json"
 NEXT_ORDER: Final = "next_order.txt"

@@ -15,6 +15,7 @@ from scipy.optimize import minimize
 from scipy.special import betaln, digamma, gammaln
 
 from features.arrays import FloatArray, IntArray
+from features.orders import lowest
 from model.btyd import BgNbd, Btyd, GammaGamma, Summary
 
 _PULL = 1e-5
@@ -40,12 +41,12 @@ class Fits:
     @cached_property
     def textbook(self) -> Btyd:
         """Nobody leaves after the first purchase."""
-        return Btyd(fit_bg_nbd(self.of), *self._values)
+        return Btyd(fit_bg_nbd(self.of, truncated=True), *self._values)
 
     @cached_property
     def modified(self) -> Btyd:
         """Anybody may."""
-        return Btyd(fit_bg_nbd(self.of, modified=True), *self._values)
+        return Btyd(fit_bg_nbd(self.of, modified=True, truncated=True), *self._values)
 
     @cached_property
     def _values(self) -> tuple[GammaGamma, GammaGamma]:
@@ -68,27 +69,42 @@ def log_likelihood(model: BgNbd, of: Summary) -> float:
     """Log-likelihood of a past per customer, time in days; 0 without customers."""
     if not len(of.repeats):
         return 0.0
-    theta = np.log([model.r, model.alpha, model.a, model.b])
+    theta = np.log([model.r, model.alpha, model.a, model.b, *([model.truncation] if model.truncation else [])])
     weights = np.ones(len(of.repeats))
     counted = np.unique(of.repeats, return_inverse=True)
-    loss, _ = _bg_nbd_loss(theta, *counted, of.last_days, of.tenure_days, weights, model.modified)
+    past = _Past(*counted, of.last_days, of.tenure_days, model.unseen_days(of), weights)
+    loss, _ = _bg_nbd_loss(theta, past, model.modified)
     return _PULL * float((theta**2).sum()) / len(weights) - loss
 
 
-def fit_bg_nbd(of: Summary, *, modified: bool = False) -> BgNbd:
-    """Fit (r, alpha, a, b), alpha in days: eq. (6) of Fader, Hardie & Lee (2005); neutral without customers."""
+def fit_bg_nbd(of: Summary, *, modified: bool = False, truncated: bool = False) -> BgNbd:
+    """Fit (r, alpha, a, b), alpha in days: eq. (6) of Fader, Hardie & Lee (2005); neutral without customers.
+
+    With `truncated` also how much of the log's past was cut off: 0 by default, as in the textbook.
+    """
     if not len(of.repeats):
         return BgNbd(1.0, 30.0, 1.0, 1.0, modified)
     x, last_days, tenure_days, weights = _distinct(of)
-    counts, place = np.unique(x, return_inverse=True)
+    counted = np.unique(x, return_inverse=True)
     last, tenure = last_days / _DAYS_PER_WEEK, tenure_days / _DAYS_PER_WEEK
+    began, until = _first_seen(of)
+    unseen = np.clip(of.as_of_day - tenure_days - began, 0.0, until - began) / _DAYS_PER_WEEK
+    past = _Past(*counted, last, tenure, unseen, weights)
 
     def loss(theta: FloatArray) -> tuple[float, FloatArray]:
-        return _bg_nbd_loss(theta, counts, place, last, tenure, weights, modified)
+        return _bg_nbd_loss(theta, past, modified)
 
-    first = np.log([0.5, 5.0, 1.0, 2.0])
-    r, alpha, a, b = np.exp(_minimum(loss, first, (9.0, 9.0, 4.0, 4.0)))  # above e^4 a Beta is a point
-    return BgNbd(float(r), float(alpha * _DAYS_PER_WEEK), float(a), float(b), modified)
+    n_fitted = 5 if truncated else 4
+    first = np.log([0.5, 5.0, 1.0, 2.0, 0.3])[:n_fitted]
+    found = _minimum(loss, first, (9.0, 9.0, 4.0, 4.0, 0.0)[:n_fitted])  # above e^4 a Beta is a point
+    r, alpha, a, b, truncation = (float(value) for value in np.append(np.exp(found), 0.0)[:5])
+    return BgNbd(r, alpha * _DAYS_PER_WEEK, a, b, modified, truncation, began, until)
+
+
+def _first_seen(of: Summary) -> tuple[float, float]:
+    """First and last day on which a customer was first seen, whole days from 1970-01-01."""
+    days = of.as_of_day - of.tenure_days
+    return lowest(days), float(days.max())
 
 
 def _distinct(of: Summary) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
@@ -100,38 +116,51 @@ def _distinct(of: Summary) -> tuple[FloatArray, FloatArray, FloatArray, FloatArr
     return x, last, tenure, np.diff(np.append(first, len(order))).astype(np.float64)
 
 
-def _bg_nbd_loss(
-    theta: FloatArray,
-    counts: FloatArray,
-    place: IntArray,
-    last: FloatArray,
-    tenure: FloatArray,
-    weights: FloatArray,
-    modified: bool,
-) -> tuple[float, FloatArray]:
+@dataclass(frozen=True)
+class _Past:
+    """Distinct pasts, shape (n,) each but for `counts`, the distinct numbers of repeats: a past's is `counts[place]`.
+
+    `weights` are customers who share it; `unseen` is the time of the log before they were first seen.
+    """
+
+    counts: FloatArray
+    place: IntArray
+    last: FloatArray
+    tenure: FloatArray
+    unseen: FloatArray
+    weights: FloatArray
+
+
+def _bg_nbd_loss(theta: FloatArray, past: _Past, modified: bool) -> tuple[float, FloatArray]:
     """Negative log-likelihood per customer and its gradient in the log parameters.
 
-    What depends on the number of repeats only is taken once per distinct number (`counts[place]` are the repeats).
+    What depends on the number of repeats only is taken once per distinct number. `theta` holds the logs of r, alpha,
+    a, b, and of the truncation where it is fitted.
     """
-    r, alpha, a, b = np.exp(theta)
+    r, alpha, a, b = np.exp(theta[:4])
+    truncation = np.exp(theta[4:])
+    counts, place = past.counts, past.place
     of = BgNbd(r, alpha, a, b, modified).b_or_more
     may_have_left = (counts > 0) | modified
     left_of = np.where(may_have_left, of + counts - 1.0, 1.0)
     both_of = digamma(a + b) - digamma(a + of + counts)
-    count_terms = gammaln(r + counts) - gammaln(r) + r * theta[1] + betaln(a, of + counts) - betaln(a, b)
+    count_terms = gammaln(r + counts) - gammaln(r) + betaln(a, of + counts) - betaln(a, b)
     chance = np.where(may_have_left, np.log(a) - np.log(left_of), -np.inf)[place]
-    shape, log_tenure, log_last = (r + counts)[place], np.log(alpha + tenure), np.log(alpha + last)
+    began = alpha + truncation * past.unseen if len(truncation) else alpha
+    shape, log_began = (r + counts)[place], np.log(began)
+    log_tenure, log_last = np.log(began + past.tenure), np.log(began + past.last)
     died = chance - shape * log_last
     both = np.logaddexp(-shape * log_tenure, died)
-    likelihood = count_terms[place] + both
+    likelihood = count_terms[place] + r * log_began + both
     share = np.exp(died - both)  # posterior chance that the last purchase was the end
-    d_r = (digamma(r + counts) - digamma(r) + theta[1])[place] - (1 - share) * log_tenure - share * log_last
-    d_alpha = r / alpha - shape * ((1 - share) / (alpha + tenure) + share / (alpha + last))
+    d_r = (digamma(r + counts) - digamma(r))[place] + log_began - (1 - share) * log_tenure - share * log_last
+    d_began = r / began - shape * ((1 - share) / (began + past.tenure) + share / (began + past.last))
     d_a = both_of[place] + share / a
     d_b = (both_of + digamma(of + counts) - digamma(b))[place] - share / left_of[place]
-    gradient = np.array([(weights * d).sum() * p for d, p in ((d_r, r), (d_alpha, alpha), (d_a, a), (d_b, b))])
-    total = weights.sum()
-    value = -(weights * likelihood).sum() + _PULL * (theta**2).sum()
+    slopes = [(d_r, r), (d_began, alpha), (d_a, a), (d_b, b), *((d_began * past.unseen, by) for by in truncation)]
+    gradient = np.array([(past.weights * slope).sum() * by for slope, by in slopes])
+    total = past.weights.sum()
+    value = -(past.weights * likelihood).sum() + _PULL * (theta**2).sum()
     return float(value / total), (-gradient + 2 * _PULL * theta) / total
 
 

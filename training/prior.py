@@ -18,7 +18,7 @@ from model.prior import Prior
 from training.extremes import most_usual
 
 MIN_NEWCOMERS: Final = 30
-"""Customers acquired in one way from which that way has a value of its own."""
+"""So many newcomers are looked at where there are; so many acquired in one way give that way a value of its own."""
 SHRINK: Final = 50.0
 """Its weight is n / (n + SHRINK), the rest is the value of all."""
 
@@ -27,11 +27,12 @@ def fit_prior(log: OrderLog, as_of: int, horizons: Sequence[int]) -> Prior:
     """Average the first horizon of every customer whose first horizon lies wholly before `as_of`.
 
     Customers acquired later are left out: their horizon has not passed (counting them would bias
-    the value down). Where nobody's has, the answer is 0 for want of evidence. By channel and category of the
-    first order, too, where the log has them.
+    the value down). Of the others the newer half: where the shop is older than its log, most who are first seen in its
+    first months were customers before. Where nobody is left, the answer is 0 for want of evidence. By channel and
+    category of the first order, too, where the log has them.
     """
     began = np.iinfo(np.int64).min
-    seen = [first_horizons(log, began, as_of, days) for days in horizons]
+    seen = [first_horizons(log, began, as_of, days).newer_half() for days in horizons]
     everyone = Prior(*np.array([found.means() for found in seen]).T)
     by = {}
     for column, values in log.values.items():
@@ -49,14 +50,27 @@ class FirstHorizons:
     ----------
     matured
         Whose has, but for those who spent beyond all others, shape (n_customers of the log,).
+    first_at
+        Instant of the first order, µs UTC, shape (n_matured,).
     came, orders, spend
         Whether there was another order, how many, and net value, shape (n_matured,).
     """
 
     matured: BoolArray
+    first_at: FloatArray
     came: BoolArray
     orders: FloatArray
     spend: FloatArray
+
+    def newer_half(self) -> FirstHorizons:
+        """Those who came last: half of them, MIN_NEWCOMERS at least."""
+        n_older = len(self.first_at) - max(len(self.first_at) // 2, MIN_NEWCOMERS)
+        if n_older <= 0:
+            return self
+        newer = self.first_at >= np.partition(self.first_at, n_older)[n_older]
+        matured = self.matured.copy()
+        matured[matured] = newer
+        return FirstHorizons(matured, self.first_at[newer], self.came[newer], self.orders[newer], self.spend[newer])
 
     def means(self, of: BoolArray | None = None) -> tuple[float, float, float]:
         """(share that came back, orders, net value) of all or of some customers of the log; 0 of nobody."""
@@ -80,7 +94,7 @@ def first_horizons(log: OrderLog, since: int, until: int, days: int) -> FirstHor
     spend = np.where(orders > 0, np.maximum(net, 0.0), 0.0)
     usual = spend <= most_usual(spend)
     matured[matured] = usual
-    return FirstHorizons(matured, orders[usual] > 0, orders[usual], spend[usual])
+    return FirstHorizons(matured, first_at[matured], orders[usual] > 0, orders[usual], spend[usual])
 
 
 def _first_codes(log: OrderLog, as_of: int, column: str) -> IntArray:

@@ -1,12 +1,13 @@
 """The registered model as an MLflow pyfunc, logged from this file.
 
-Catalogue columns in, one row out per row in; `params={"horizon_days": 90}` chooses the horizon,
-0 (the default) the shortest one fitted.
+Catalogue columns in, one row out per row in; `params={"horizon_days": 90, "as_of": "2024-05-01"}` chooses the
+horizon, 0 (the default) the shortest one fitted, and the moment the features are of, by default that of the training.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 from features.catalogue import CATALOGUE
+from features.instants import parse_instant
 from features.matrix import FeatureMatrix
 from model.bundle import Bundle, load_bundle
 
@@ -31,17 +33,18 @@ class ClvPyfunc(PythonModel):
         self,
         context: PythonModelContext,  # noqa: ARG002  mlflow passes it
         model_input: pd.DataFrame,
-        params: dict[str, int] | None = None,
+        params: dict[str, Any] | None = None,
     ) -> pd.DataFrame:
         """Columns purchase_probability, predicted_number_of_orders, predicted_clv; the input's index."""
-        model = self.bundle.model
+        model, given = self.bundle.model, params or {}
         frame = model_input.reindex(columns=list(CATALOGUE.names))
         if frame["frequency"].isna().any():
             raise ValueError("frequency is null in some rows: only customers with an order have features")
         values = np.ascontiguousarray(frame.to_numpy(dtype=np.float64))
-        matrix = FeatureMatrix(0, CATALOGUE.names, np.arange(len(values)), values)
+        as_of = parse_instant(given.get("as_of") or self.bundle.provenance.trained_on, self.bundle.provenance.zone)
+        matrix = FeatureMatrix(as_of, CATALOGUE.names, np.arange(len(values)), values)
         answers = model.predict(matrix)
-        horizon = int((params or {}).get("horizon_days", 0)) or model.horizons[0]
+        horizon = int(given.get("horizon_days", 0)) or model.horizons[0]
         place = answers.place(horizon)
         return pd.DataFrame(
             {

@@ -229,14 +229,14 @@ def _log_model(trained: Trained) -> str:
 
 
 def signature() -> ModelSignature:
-    """All catalogue features, optional doubles, to three doubles; the horizon is a parameter."""
+    """All catalogue features, optional doubles, to three doubles; the horizon and the moment are parameters."""
     inputs: list[ColSpec | TensorSpec] = [ColSpec(DataType.double, name, required=False) for name in CATALOGUE.names]
     names = ("purchase_probability", "predicted_number_of_orders", "predicted_clv")
     outputs: list[ColSpec | TensorSpec] = [ColSpec(DataType.double, name) for name in names]
     return ModelSignature(
         Schema(inputs),
         Schema(outputs),
-        ParamSchema([ParamSpec("horizon_days", DataType.long, 0)]),
+        ParamSchema([ParamSpec("horizon_days", DataType.long, 0), ParamSpec("as_of", DataType.string, "")]),
     )
 
 

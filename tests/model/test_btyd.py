@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,10 @@ import pytest
 from scipy.integrate import quad
 from scipy.special import hyp2f1
 
+from features.arrays import FloatArray
 from model.btyd import BgNbd, Btyd, GammaGamma, Summary
 from training.btyd import Fits, fit_bg_nbd, fit_gamma_gamma
+from training.examples import Snapshots
 from training.simulation import PURCHASES, VALUES, simulate
 
 SAMPLE = Path(__file__).parents[1] / "data" / "cdnow_sample_rfm.csv"
@@ -119,6 +122,46 @@ def test_the_modified_model_is_recovered_from_its_own_customers() -> None:
     found = fits.modified.purchases
     for name in ("r", "alpha", "a", "b"):
         assert getattr(found, name) == pytest.approx(getattr(true, name), rel=0.2), name
+
+
+def panel(n: int, days: float, shape: float, alpha: float) -> tuple[Summary, FloatArray]:
+    """Customers who have bought by a Gamma(shape, alpha) rate for ever, seen from day 0 on; and their next 60 days."""
+    rng = np.random.default_rng(8)
+    rate = rng.gamma(shape, 1.0 / alpha, n)
+    first = rng.exponential(1.0, n) / rate
+    rate, first = rate[first < days], first[first < days]
+    x = rng.poisson(rate * (days - first)).astype(float)
+    last = (days - first) * rng.beta(np.maximum(x, 1.0), 1.0)  # the greatest of x even draws
+    ones = np.ones(len(x))
+    of = Summary(x, np.where(x > 0, last, 0.0), days - first, ones, ones, as_of_day=days)
+    return of, rng.poisson(rate * 60.0).astype(float)
+
+
+def test_who_is_first_seen_late_in_a_log_cut_from_a_longer_one_buys_less() -> None:
+    """Second route: customers who were all there before the log began, none of whom leaves."""
+    of, later = panel(1_000_000, 300.0, 0.8, 60.0)
+    model = BgNbd(1.8, 60.0, 1e-4, 10.0, truncation=1.0, until_day=300.0)
+    expected = model.expected_purchases(of, 60.0)
+    early, late = of.tenure_days > 200, of.tenure_days < 50
+    for some in (early, late, late & (of.repeats == 0)):
+        assert expected[some].mean() == pytest.approx(later[some].mean(), rel=0.02)
+    textbook = fit_bg_nbd(of).expected_purchases(of, 60.0)
+    assert textbook[late].mean() > 1.2 * later[late].mean()
+
+
+def test_how_much_of_a_past_was_cut_off_is_recovered() -> None:
+    cut = fit_bg_nbd(panel(20_000, 300.0, 0.8, 60.0)[0], truncated=True)
+    assert (cut.truncation, cut.r, cut.alpha) == pytest.approx((1.0, 1.8, 60.0), rel=0.1)
+    log = simulate(5_000, 600, seed=3, joined_over=1.0).log()
+    whole = Snapshots(log).at(log.complete_until).fits.textbook.purchases
+    assert whole.truncation < 0.01
+
+
+def test_customers_first_seen_after_the_fit_are_like_the_last_ones_before() -> None:
+    model = BgNbd(0.8, 40.0, 0.9, 3.0, truncation=0.5, began_day=100.0, until_day=300.0)
+    of = replace(summary([2, 2, 2, 2], [10] * 4, [330, 260, 60, 20]), as_of_day=360.0)
+    assert model.unseen_days(of).tolist() == [0.0, 0.0, 200.0, 200.0]
+    assert model.alpha_of(of).tolist() == [40.0, 40.0, 140.0, 140.0]
 
 
 def test_gamma_gamma_shrinks_from_the_population_mean_to_the_own_mean() -> None:

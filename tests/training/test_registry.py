@@ -14,6 +14,7 @@ import pytest
 
 from features.errors import GateError, RegistryError
 from features.frame import build_features
+from features.instants import DAY_US, isoformat
 from features.matrix import feature_matrix
 from features.options import ReadOptions
 from features.orders import OrderLog
@@ -149,6 +150,11 @@ def test_pyfunc_gives_a_row_for_a_row(registry: Registry, first: str, trained: T
     expected = trained.model.predict(feature_matrix(shop, shop.complete_until))
     assert found["predicted_clv"].to_numpy().tobytes() == np.ascontiguousarray(expected.clv[:, 0]).tobytes()
     assert len(model.predict(input_example())) == 2
+    later = shop.complete_until + 40 * DAY_US
+    frame = pd.DataFrame(feature_matrix(shop, later).values, columns=list(input_example().columns))
+    found = model.predict(frame, params={"horizon_days": 30, "as_of": isoformat(later)})
+    expected = trained.model.predict(feature_matrix(shop, later))
+    assert found["predicted_clv"].to_numpy().tobytes() == np.ascontiguousarray(expected.clv[:, 0]).tobytes()
 
 
 def test_no_customer_is_in_any_artefact(registry: Registry, first: str) -> None:
