@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 from scipy.special import expit, hyp2f1
 
-from features.arrays import BoolArray, FloatArray
+from features.arrays import BoolArray, FloatArray, IntArray
 from features.instants import DAY_US
 from features.matrix import FeatureMatrix
 from features.segments import ratio
@@ -49,7 +49,16 @@ class Summary:
     as_of_day: float = 0.0
     alive: dict[BgNbd, FloatArray] = field(default_factory=dict, compare=False, repr=False)
 
-    def rows(self, keep: BoolArray) -> Summary:
+    @property
+    def first_day(self) -> FloatArray:
+        """Day of the first purchase, whole days from 1970-01-01 UTC."""
+        return self.as_of_day - self.tenure_days
+
+    def unseen_days(self, began_day: float, until_day: float) -> FloatArray:
+        """Days from `began_day` to the first purchase, which counts as one in [began_day, until_day]."""
+        return np.clip(self.first_day, began_day, until_day) - began_day
+
+    def rows(self, keep: BoolArray | IntArray) -> Summary:
         """Return some of the rows."""
         repeats, last, tenure = self.repeats[keep], self.last_days[keep], self.tenure_days[keep]
         return Summary(repeats, last, tenure, self.day_value[keep], self.repeat_value[keep], self.as_of_day)
@@ -85,8 +94,8 @@ class BgNbd:
         Gamma(r - 1, alpha) rate did not bring about: given that, and the purchase that ended it, the rate is
         Gamma(r, alpha + e), by Bayes' rule. Alpha is alpha + truncation * e in all formulas.
     began_day, until_day
-        Whole days from 1970-01-01 UTC to the beginning of the log and to the moment of the fit: e is 0 for customers
-        first seen before the one, and as of the other for customers first seen after it.
+        Whole days from 1970-01-01 UTC to those on which the first and the last customer of the fit were first seen.
+        Customers first seen before or after count as these do.
     """
 
     r: float
@@ -103,13 +112,9 @@ class BgNbd:
         """B of the formulas: b, or b + 1 in the modified model."""
         return self.b + 1.0 if self.modified else self.b
 
-    def unseen_days(self, of: Summary) -> FloatArray:
-        """Days of the log before the customer was first seen."""
-        return np.clip(of.as_of_day - of.tenure_days - self.began_day, 0.0, self.until_day - self.began_day)
-
     def alpha_of(self, of: Summary) -> FloatArray:
         """Each customer's alpha, days."""
-        return self.alpha + self.truncation * self.unseen_days(of)
+        return self.alpha + self.truncation * of.unseen_days(self.began_day, self.until_day)
 
     def p_alive(self, of: Summary) -> FloatArray:
         """Probability of being still active; 1 for customers without repeats, except in the modified model.

@@ -72,7 +72,8 @@ def log_likelihood(model: BgNbd, of: Summary) -> float:
     theta = np.log([model.r, model.alpha, model.a, model.b, *([model.truncation] if model.truncation else [])])
     weights = np.ones(len(of.repeats))
     counted = np.unique(of.repeats, return_inverse=True)
-    past = _Past(*counted, of.last_days, of.tenure_days, model.unseen_days(of), weights)
+    unseen = of.unseen_days(model.began_day, model.until_day)
+    past = _Past(*counted, of.last_days, of.tenure_days, unseen, weights)
     loss, _ = _bg_nbd_loss(theta, past, model.modified)
     return _PULL * float((theta**2).sum()) / len(weights) - loss
 
@@ -84,12 +85,11 @@ def fit_bg_nbd(of: Summary, *, modified: bool = False, truncated: bool = False) 
     """
     if not len(of.repeats):
         return BgNbd(1.0, 30.0, 1.0, 1.0, modified)
-    x, last_days, tenure_days, weights = _distinct(of)
-    counted = np.unique(x, return_inverse=True)
-    last, tenure = last_days / _DAYS_PER_WEEK, tenure_days / _DAYS_PER_WEEK
-    began, until = _first_seen(of)
-    unseen = np.clip(of.as_of_day - tenure_days - began, 0.0, until - began) / _DAYS_PER_WEEK
-    past = _Past(*counted, last, tenure, unseen, weights)
+    some, weights = _distinct(of)
+    counted = np.unique(some.repeats, return_inverse=True)
+    began, until = lowest(of.first_day), float(of.first_day.max())
+    times = (some.last_days, some.tenure_days, some.unseen_days(began, until))
+    past = _Past(*counted, *(days / _DAYS_PER_WEEK for days in times), weights)
 
     def loss(theta: FloatArray) -> tuple[float, FloatArray]:
         return _bg_nbd_loss(theta, past, modified)
@@ -101,19 +101,12 @@ def fit_bg_nbd(of: Summary, *, modified: bool = False, truncated: bool = False) 
     return BgNbd(r, alpha * _DAYS_PER_WEEK, a, b, modified, truncation, began, until)
 
 
-def _first_seen(of: Summary) -> tuple[float, float]:
-    """First and last day on which a customer was first seen, whole days from 1970-01-01."""
-    days = of.as_of_day - of.tenure_days
-    return lowest(days), float(days.max())
-
-
-def _distinct(of: Summary) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
-    """Distinct (repeats, last_days, tenure_days), ascending, and how many customers share each."""
+def _distinct(of: Summary) -> tuple[Summary, FloatArray]:
+    """Distinct (repeats, last_days, tenure_days), ascending, and how many customers share each, shape (n,)."""
     order = np.lexsort((of.tenure_days, of.last_days, of.repeats))
     rows = np.stack([of.repeats, of.last_days, of.tenure_days])[:, order]
     first = np.flatnonzero(np.append(True, (rows[:, 1:] != rows[:, :-1]).any(axis=0)))
-    x, last, tenure = rows[:, first]
-    return x, last, tenure, np.diff(np.append(first, len(order))).astype(np.float64)
+    return of.rows(order[first]), np.diff(np.append(first, len(order))).astype(np.float64)
 
 
 @dataclass(frozen=True)

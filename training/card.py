@@ -24,18 +24,21 @@ _SHOWN = (
 def model_card(trained: Trained) -> str:
     """Markdown."""
     origin = trained.provenance
-    horizons = ", ".join(f"{days}" for days in trained.model.horizons)
+    horizons, purchases = ", ".join(f"{days}" for days in trained.model.horizons), trained.model.btyd.purchases
+    story = "modified BG/NBD" if purchases.modified else "BG/NBD"
     lines = [
         "# Predicted customer lifetime value",
         "",
         f"Expected net value of each customer within {horizons} days of a moment, from the orders before it: "
-        "purchase probability × expected spend given a purchase (LightGBM, blended with modified BG/NBD + "
+        f"purchase probability × expected spend given a purchase (LightGBM, blended with {story} + "
         "Gamma-Gamma), with prediction intervals and the date of the next order.",
         "",
         f"- trained on label windows that end by {origin.trained_on}; data fingerprint `{origin.data_fingerprint}`",
         f"- money in {origin.currency}; days and hours in {origin.timezone}",
         f"- optional columns seen: {', '.join(origin.optional_columns) or 'none'}",
         f"- {len(trained.model.features)} features of the catalogue",
+        f"- truncation {purchases.truncation:.2f}: 0 where all were new when first seen, 1 where all were customers "
+        "before the log began",
         "",
         "## Held-out windows",
         "",

@@ -160,7 +160,7 @@ def test_how_much_of_a_past_was_cut_off_is_recovered() -> None:
 def test_customers_first_seen_after_the_fit_are_like_the_last_ones_before() -> None:
     model = BgNbd(0.8, 40.0, 0.9, 3.0, truncation=0.5, began_day=100.0, until_day=300.0)
     of = replace(summary([2, 2, 2, 2], [10] * 4, [330, 260, 60, 20]), as_of_day=360.0)
-    assert model.unseen_days(of).tolist() == [0.0, 0.0, 200.0, 200.0]
+    assert of.unseen_days(100.0, 300.0).tolist() == [0.0, 0.0, 200.0, 200.0]
     assert model.alpha_of(of).tolist() == [40.0, 40.0, 140.0, 140.0]
 
 
