@@ -88,8 +88,10 @@ def fit_bg_nbd(of: Summary, *, modified: bool = False, truncated: bool = False) 
     some, weights = _distinct(of)
     counted = np.unique(some.repeats, return_inverse=True)
     began, until = lowest(of.first_day), float(of.first_day.max())
-    times = (some.last_days, some.tenure_days, some.unseen_days(began, until))
-    past = _Past(*counted, *(days / _DAYS_PER_WEEK for days in times), weights)
+    last, tenure, unseen = (
+        days / _DAYS_PER_WEEK for days in (some.last_days, some.tenure_days, some.unseen_days(began, until))
+    )
+    past = _Past(*counted, last, tenure, unseen, weights)
 
     def loss(theta: FloatArray) -> tuple[float, FloatArray]:
         return _bg_nbd_loss(theta, past, modified)
