@@ -77,6 +77,16 @@ def summarise(matrix: FeatureMatrix) -> Summary:
     return Summary(days - 1.0, last, tenure, spent / days, later, float(matrix.as_of // DAY_US))
 
 
+SEEN_WITHIN: Final = 5.0
+"""In units of alpha: how long a log is young enough for who is first seen to have been there before it began."""
+
+
+def counted_days(unseen_days: FloatArray, alpha: float) -> FloatArray:
+    """Unseen days as they count: the first ones in full, all of them SEEN_WITHIN * alpha at most; shape as given."""
+    most = SEEN_WITHIN * alpha
+    return np.asarray(-most * np.expm1(-unseen_days / most))
+
+
 @dataclass(frozen=True)
 class BgNbd:
     """Purchases are Poisson with a Gamma(r, alpha) rate; after each, a customer leaves with a Beta(a, b) chance.
@@ -90,9 +100,10 @@ class BgNbd:
     ----------
     truncation
         In [0, 1], which of two stories holds for a log that was cut from a longer one. 0: who is first seen then came
-        then. 1: everyone was a customer before the log began, so that not to be seen in its first e days is what a
-        Gamma(r - 1, alpha) rate did not bring about: given that, and the purchase that ended it, the rate is
-        Gamma(r, alpha + e), by Bayes' rule. Alpha is alpha + truncation * e in all formulas.
+        then. 1: who is seen was a customer before the log began, so that a Gamma(r - 1, alpha) rate brought no purchase
+        in its first e days: given that, and the purchase that ended them, the rate is Gamma(r, alpha + e), by Bayes'
+        rule. In time those who were there have all been seen: `counted_days` of e are added, and alpha is
+        alpha + truncation * counted_days in all formulas.
     began_day, until_day
         Whole days from 1970-01-01 UTC to those on which the first and the last customer of the fit were first seen.
         Customers first seen before or after count as these do.
@@ -114,7 +125,7 @@ class BgNbd:
 
     def alpha_of(self, of: Summary) -> FloatArray:
         """Each customer's alpha, days."""
-        return self.alpha + self.truncation * of.unseen_days(self.began_day, self.until_day)
+        return self.alpha + self.truncation * counted_days(of.unseen_days(self.began_day, self.until_day), self.alpha)
 
     def p_alive(self, of: Summary) -> FloatArray:
         """Probability of being still active; 1 for customers without repeats, except in the modified model.

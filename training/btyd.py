@@ -16,7 +16,7 @@ from scipy.special import betaln, digamma, gammaln
 
 from features.arrays import FloatArray, IntArray
 from features.orders import lowest
-from model.btyd import BgNbd, Btyd, GammaGamma, Summary
+from model.btyd import SEEN_WITHIN, BgNbd, Btyd, GammaGamma, Summary, counted_days
 
 _PULL = 1e-5
 _DAYS_PER_WEEK = 7.0
@@ -141,7 +141,8 @@ def _bg_nbd_loss(theta: FloatArray, past: _Past, modified: bool) -> tuple[float,
     both_of = digamma(a + b) - digamma(a + of + counts)
     count_terms = gammaln(r + counts) - gammaln(r) + betaln(a, of + counts) - betaln(a, b)
     chance = np.where(may_have_left, np.log(a) - np.log(left_of), -np.inf)[place]
-    began = alpha + truncation * past.unseen if len(truncation) else alpha
+    counted = counted_days(past.unseen, alpha)
+    began = alpha + truncation * counted if len(truncation) else alpha
     shape, log_began = (r + counts)[place], np.log(began)
     log_tenure, log_last = np.log(began + past.tenure), np.log(began + past.last)
     died = chance - shape * log_last
@@ -152,7 +153,9 @@ def _bg_nbd_loss(theta: FloatArray, past: _Past, modified: bool) -> tuple[float,
     d_began = r / began - shape * ((1 - share) / (began + past.tenure) + share / (began + past.last))
     d_a = both_of[place] + share / a
     d_b = (both_of + digamma(of + counts) - digamma(b))[place] - share / left_of[place]
-    slopes = [(d_r, r), (d_began, alpha), (d_a, a), (d_b, b), *((d_began * past.unseen, by) for by in truncation)]
+    fading = past.unseen * (1.0 - counted / (SEEN_WITHIN * alpha))
+    by_alpha = alpha + truncation.sum() * (counted - fading)
+    slopes = [(d_r, r), (d_began * by_alpha, 1.0), (d_a, a), (d_b, b), *((d_began * counted, by) for by in truncation)]
     gradient = np.array([(past.weights * slope).sum() * by for slope, by in slopes])
     total = past.weights.sum()
     value = -(past.weights * likelihood).sum() + _PULL * (theta**2).sum()
