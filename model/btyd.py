@@ -36,7 +36,7 @@ class Summary:
     repeat_value
         The same without the first day; NaN without repeats.
     as_of_day
-        Whole days from 1970-01-01 UTC to `as_of`; only a model with `truncation` asks for it.
+        Whole days from 1970-01-01 UTC to `as_of`; models with `truncation` ask for it.
     alive
         What models have said already of who is still active: every quantity asks for it.
     """
@@ -46,12 +46,12 @@ class Summary:
     tenure_days: FloatArray
     day_value: FloatArray
     repeat_value: FloatArray
-    as_of_day: float = 0.0
+    as_of_day: float
     alive: dict[BgNbd, FloatArray] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def first_day(self) -> FloatArray:
-        """Day of the first purchase, whole days from 1970-01-01 UTC."""
+        """Day of `as_of` less the tenure, whole days from 1970-01-01 UTC."""
         return self.as_of_day - self.tenure_days
 
     def unseen_days(self, began_day: float, until_day: float) -> FloatArray:
@@ -99,14 +99,14 @@ class BgNbd:
     Attributes
     ----------
     truncation
-        In [0, 1], which of two stories holds for a log that was cut from a longer one. 0: who is first seen then came
-        then. 1: who is seen was a customer before the log began, so that a Gamma(r - 1, alpha) rate brought no purchase
-        in its first e days: given that, and the purchase that ended them, the rate is Gamma(r, alpha + e), by Bayes'
-        rule. In time those who were there have all been seen: `counted_days` of e are added, and alpha is
-        alpha + truncation * counted_days in all formulas.
+        In [0, 1]: how much lighter customers are the later they are first seen. 0: not at all, each came when first
+        seen. 1: they were there before the log began, and a Gamma(r - 1, alpha) rate brought no purchase in its first e
+        days: given that, and the purchase that ended them, the rate is Gamma(r, alpha + e), by Bayes' rule. In time
+        those who were there have all been seen: of e `counted_days` count, and alpha is alpha + truncation *
+        counted_days in all formulas.
     began_day, until_day
-        Whole days from 1970-01-01 UTC to those on which the first and the last customer of the fit were first seen.
-        Customers first seen before or after count as these do.
+        Whole days from 1970-01-01 UTC to those on which the first customer of the fit (but for one in a thousand) and
+        the last were first seen. Customers first seen before or after count as these do.
     """
 
     r: float
@@ -122,6 +122,11 @@ class BgNbd:
     def b_or_more(self) -> float:
         """B of the formulas: b, or b + 1 in the modified model."""
         return self.b + 1.0 if self.modified else self.b
+
+    @property
+    def of_cut_log(self) -> bool:
+        """Whether the log is nearer to one cut from a longer one than to one as old as its shop."""
+        return self.truncation > 0.5
 
     def alpha_of(self, of: Summary) -> FloatArray:
         """Each customer's alpha, days."""

@@ -59,7 +59,7 @@ class Fits:
     def prefers_modified(self) -> bool:
         """Whether the modified story holds for this past: unless the textbook's is clearly likelier.
 
-        Both have four parameters; of two that are as likely, the one that lets one-time buyers go ranks better.
+        Both have as many parameters; of two that are as likely, the one that lets one-time buyers go ranks better.
         """
         textbook, modified = (log_likelihood(one.purchases, self.of) for one in (self.textbook, self.modified))
         return len(self.of.repeats) * (textbook - modified) < CLEARLY
@@ -96,7 +96,7 @@ def fit_bg_nbd(of: Summary, *, modified: bool = False, truncated: bool = False) 
     def loss(theta: FloatArray) -> tuple[float, FloatArray]:
         return _bg_nbd_loss(theta, past, modified)
 
-    n_fitted = 5 if truncated else 4
+    n_fitted = 5 if truncated and until > began else 4
     first = np.log([0.5, 5.0, 1.0, 2.0, 0.3])[:n_fitted]
     found = _minimum(loss, first, (9.0, 9.0, 4.0, 4.0, 0.0)[:n_fitted])  # above e^4 a Beta is a point
     r, alpha, a, b, truncation = (float(value) for value in np.append(np.exp(found), 0.0)[:5])
@@ -142,20 +142,26 @@ def _bg_nbd_loss(theta: FloatArray, past: _Past, modified: bool) -> tuple[float,
     count_terms = gammaln(r + counts) - gammaln(r) + betaln(a, of + counts) - betaln(a, b)
     chance = np.where(may_have_left, np.log(a) - np.log(left_of), -np.inf)[place]
     counted = counted_days(past.unseen, alpha)
-    began = alpha + truncation * counted if len(truncation) else alpha
-    shape, log_began = (r + counts)[place], np.log(began)
-    log_tenure, log_last = np.log(began + past.tenure), np.log(began + past.last)
+    own = alpha + truncation * counted if len(truncation) else alpha  # each customer's alpha
+    shape, log_own = (r + counts)[place], np.log(own)
+    log_tenure, log_last = np.log(own + past.tenure), np.log(own + past.last)
     died = chance - shape * log_last
     both = np.logaddexp(-shape * log_tenure, died)
-    likelihood = count_terms[place] + r * log_began + both
+    likelihood = count_terms[place] + r * log_own + both
     share = np.exp(died - both)  # posterior chance that the last purchase was the end
-    d_r = (digamma(r + counts) - digamma(r))[place] + log_began - (1 - share) * log_tenure - share * log_last
-    d_began = r / began - shape * ((1 - share) / (began + past.tenure) + share / (began + past.last))
+    d_r = (digamma(r + counts) - digamma(r))[place] + log_own - (1 - share) * log_tenure - share * log_last
+    d_own = r / own - shape * ((1 - share) / (own + past.tenure) + share / (own + past.last))
     d_a = both_of[place] + share / a
     d_b = (both_of + digamma(of + counts) - digamma(b))[place] - share / left_of[place]
     fading = past.unseen * (1.0 - counted / (SEEN_WITHIN * alpha))
     by_alpha = alpha + truncation.sum() * (counted - fading)
-    slopes = [(d_r, r), (d_began * by_alpha, 1.0), (d_a, a), (d_b, b), *((d_began * counted, by) for by in truncation)]
+    slopes = [
+        (d_r, r),
+        (d_own * by_alpha, 1.0),
+        (d_a, a),
+        (d_b, b),
+        *((d_own * counted, share_cut) for share_cut in truncation),
+    ]
     gradient = np.array([(past.weights * slope).sum() * by for slope, by in slopes])
     total = past.weights.sum()
     value = -(past.weights * likelihood).sum() + _PULL * (theta**2).sum()

@@ -37,8 +37,8 @@ def model_card(trained: Trained) -> str:
         f"- money in {origin.currency}; days and hours in {origin.timezone}",
         f"- optional columns seen: {', '.join(origin.optional_columns) or 'none'}",
         f"- {len(trained.model.features)} features of the catalogue",
-        f"- truncation {purchases.truncation:.2f}: 0 where all were new when first seen, 1 where all were customers "
-        "before the log began",
+        f"- truncation {purchases.truncation:.2f}: 0 where customers do not buy less the later they are first seen, 1 "
+        "where as much less as if all had been customers before the log began",
         "",
         "## Held-out windows",
         "",

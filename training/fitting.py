@@ -121,8 +121,9 @@ def _fit(
         parts.append(set_level(grown, now, now.btyd(modified), features, level))
     returns = fit_next_order(examples.rows(examples.n_orders > 0), input_names(features), seed)
     unmeasured = Standing(np.zeros(101), rfm_edges(now.matrix), 1.0)  # needs what the model predicts
-    prior = fit_prior(past, as_of, horizons)
-    model = ClvModel(features, now.btyd(modified), tuple(parts), returns, prior, unmeasured)
+    btyd = now.btyd(modified)
+    prior = fit_prior(past, as_of, horizons, cut=btyd.purchases.of_cut_log)
+    model = ClvModel(features, btyd, tuple(parts), returns, prior, unmeasured)
     answers = model.predict(now.matrix, threads=CORES)
     primary = np.ascontiguousarray(answers.clv[:, answers.place(model.primary_horizon)])
     return replace(model, standing=measure(now.matrix, primary)), answers

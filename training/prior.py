@@ -18,21 +18,23 @@ from model.prior import Prior
 from training.extremes import most_usual
 
 MIN_NEWCOMERS: Final = 30
-"""So many newcomers are looked at where there are; so many acquired in one way give that way a value of its own."""
+"""Customers acquired in one way from which that way has a value of its own; a half is no smaller."""
 SHRINK: Final = 50.0
 """Its weight is n / (n + SHRINK), the rest is the value of all."""
 
 
-def fit_prior(log: OrderLog, as_of: int, horizons: Sequence[int]) -> Prior:
+def fit_prior(log: OrderLog, as_of: int, horizons: Sequence[int], *, cut: bool = False) -> Prior:
     """Average the first horizon of every customer whose first horizon lies wholly before `as_of`.
 
     Customers acquired later are left out: their horizon has not passed (counting them would bias
-    the value down). Of the others the newer half: where the shop is older than its log, most who are first seen in its
-    first months were customers before. Where nobody is left, the answer is 0 for want of evidence. By channel and
-    category of the first order, too, where the log has them.
+    the value down). Where nobody's has, the answer is 0 for want of evidence. By channel and category of the
+    first order, too, where the log has them. Of a log that was `cut` from a longer one only the newer half of them is
+    looked at: most who are first seen in its first months were customers before.
     """
     began = np.iinfo(np.int64).min
-    seen = [first_horizons(log, began, as_of, days).newer_half() for days in horizons]
+    seen = [first_horizons(log, began, as_of, days) for days in horizons]
+    if cut:
+        seen = [found.newer_half() for found in seen]
     everyone = Prior(*np.array([found.means() for found in seen]).T)
     by = {}
     for column, values in log.values.items():
@@ -49,7 +51,7 @@ class FirstHorizons:
     Attributes
     ----------
     matured
-        Whose has, but for those who spent beyond all others, shape (n_customers of the log,).
+        Whose has and who is looked at: not those who spent beyond all others, shape (n_customers of the log,).
     first_at
         Instant of the first order, µs UTC, shape (n_matured,).
     came, orders, spend

@@ -21,7 +21,7 @@ SAMPLE = Path(__file__).parents[1] / "data" / "cdnow_sample_rfm.csv"
 
 def summary(x: list[float], last: list[float], tenure: list[float]) -> Summary:
     ones = np.ones(len(x))
-    return Summary(np.array(x, float), np.array(last, float), np.array(tenure, float), ones, ones)
+    return Summary(np.array(x, float), np.array(last, float), np.array(tenure, float), ones, ones, 0.0)
 
 
 def test_the_published_cdnow_fit_is_found() -> None:
@@ -187,7 +187,7 @@ def test_simulated_truth_is_recovered() -> None:
     np.minimum.at(first, shop.customer, shop.day)
     np.maximum.at(last, shop.customer, shop.day)
     means = np.bincount(shop.customer, shop.amount) / (days + 1)
-    of = Summary(days, np.where(days > 0, last - first, 0.0), 600 - first, means, means)
+    of = Summary(days, np.where(days > 0, last - first, 0.0), 600 - first, means, means, 600.0)
     fits = Fits(of)
     fitted, textbook = fits.textbook, fits.textbook.purchases
     assert not fits.prefers_modified()
@@ -200,7 +200,9 @@ def test_simulated_truth_is_recovered() -> None:
 @pytest.mark.parametrize("repeats", [0.0, 1.0])
 def test_logs_without_information_give_finite_parameters(repeats: float) -> None:
     n = 30
-    of = Summary(np.full(n, repeats), np.full(n, repeats * 5), np.full(n, 50.0), np.full(n, 10.0), np.full(n, 10.0))
+    of = Summary(
+        np.full(n, repeats), np.full(n, repeats * 5), np.full(n, 50.0), np.full(n, 10.0), np.full(n, 10.0), 50.0
+    )
     fits = Fits(of)
     for fitted in (fits.textbook, fits.modified):
         assert isinstance(fitted, Btyd)

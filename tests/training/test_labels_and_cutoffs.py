@@ -106,12 +106,14 @@ def test_the_prior_counts_only_customers_whose_horizon_has_passed(log_of: Make) 
     assert (found.purchase_probability[0], found.orders[0], found.clv[0]) == (0.5, 0.5, 3.5)
 
 
-def test_the_prior_looks_at_the_newer_half(log_of: Make) -> None:
+def test_the_prior_of_a_cut_log_looks_at_the_newer_half(log_of: Make) -> None:
     """Those first seen at the beginning of an export come back every time: they were customers before."""
     days = [f"2023-{month:02}-{day:02}" for month in range(1, 9) for day in range(1, 11)]
     first = [(f"{place:03}", day, 5.0) for place, day in enumerate(days)]
     again = [(name, f"{day}T12:00", 9.0) for name, day, _ in first[:40]]
-    found = fit_prior(log_of([*first, *again]), AS_OF, (30,))
+    log = log_of([*first, *again])
+    assert fit_prior(log, AS_OF, (30,)).purchase_probability[0] == 0.5
+    found = fit_prior(log, AS_OF, (30,), cut=True)
     assert (found.purchase_probability[0], found.clv[0]) == (0.0, 0.0)
-    found = fit_prior(log_of([*first[:50], *again]), AS_OF, (30,))  # 30 at least: 20 of them came back
+    found = fit_prior(log_of([*first[:50], *again]), AS_OF, (30,), cut=True)  # 30 at least: 20 of them came back
     assert (found.purchase_probability[0], found.clv[0]) == pytest.approx((2 / 3, 6.0))
