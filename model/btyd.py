@@ -51,7 +51,7 @@ class Summary:
 
     @property
     def first_day(self) -> FloatArray:
-        """Day of `as_of` less the tenure, whole days from 1970-01-01 UTC."""
+        """Day of the first purchase, counted as that of `as_of` less the tenure, whole days from 1970-01-01 UTC."""
         return self.as_of_day - self.tenure_days
 
     def unseen_days(self, began_day: float, until_day: float) -> FloatArray:
