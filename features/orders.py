@@ -15,7 +15,7 @@ from features.arrays import AnyArray, BoolArray, FloatArray, IntArray, ObjectArr
 from features.columns import UNKNOWN_CURRENCY
 
 
-def lowest(times: FloatArray | IntArray) -> float:
+def earliest(times: FloatArray | IntArray) -> float:
     """Return the earliest but for one in a thousand, which may be placeholders. Raises ValueError without any."""
     place = -(-(len(times) - 1) // 1000)
     return float(np.partition(times, place)[place])
@@ -82,7 +82,7 @@ class OrderLog:
     @property
     def began_at(self) -> int:
         """When the shop began, as the rows have it. Raises ValueError on an empty log."""
-        return int(lowest(self.ordered_at))
+        return int(earliest(self.ordered_at))
 
     @property
     def last_at(self) -> int:

@@ -15,7 +15,7 @@ from scipy.optimize import minimize
 from scipy.special import betaln, digamma, gammaln
 
 from features.arrays import FloatArray, IntArray
-from features.orders import lowest
+from features.orders import earliest
 from model.btyd import SEEN_WITHIN, BgNbd, Btyd, GammaGamma, Summary, counted_days
 
 _PULL = 1e-5
@@ -87,7 +87,7 @@ def fit_bg_nbd(of: Summary, *, modified: bool = False, truncated: bool = False) 
         return BgNbd(1.0, 30.0, 1.0, 1.0, modified)
     some, weights = _distinct(of)
     counted = np.unique(some.repeats, return_inverse=True)
-    began, until = lowest(of.first_day), float(of.first_day.max())
+    began, until = earliest(of.first_day), float(of.first_day.max())
     last, tenure, unseen = (
         days / _DAYS_PER_WEEK for days in (some.last_days, some.tenure_days, some.unseen_days(began, until))
     )

@@ -23,6 +23,7 @@ from training.fitting import fit, fit_and_answer, informative
 from training.gate import gate
 from training.labels import label_window
 from training.parts import calibrate
+from training.prior import fit_prior
 from training.simulation import PURCHASES, seasonal, simulate
 from training.train import train
 from training.trees import N_FOLDS, fold_of
@@ -38,6 +39,19 @@ def test_no_customer_is_on_both_sides_of_a_fold(shop: OrderLog) -> None:
     assert set(folds) == set(range(N_FOLDS))
     for customer in np.unique(examples.customers)[:200]:
         assert len(set(folds[examples.customers == customer])) == 1
+
+
+def test_a_log_of_old_customers_is_known_as_such(log_of: Make) -> None:
+    """Nobody is new here, so early first orders are the regulars': an unknown customer is worth less than they were."""
+    rng = np.random.default_rng(4)
+    n_orders = rng.poisson(240.0 * rng.gamma(0.8, 1.0 / 40.0, 1_200))
+    days = np.datetime64("2023-01-01T00:00") + rng.integers(0, 240 * 1440, n_orders.sum())
+    log = log_of(
+        [(f"{who:04}", str(day), 10.0) for who, day in zip(np.repeat(np.arange(1_200), n_orders), days, strict=True)]
+    )
+    model = fit(log, log.complete_until, (30,))
+    assert model.btyd.purchases.of_cut_log
+    assert model.prior.clv[0] < 0.7 * fit_prior(log, log.complete_until, (30,)).clv[0]
 
 
 def test_features_of_a_few_are_those_of_everyone(shop: OrderLog) -> None:
