@@ -17,7 +17,7 @@ from training.guards import require_whole_customers
 N_FOLDS: Final = 3
 
 TREES: Final[dict[str, Any]] = {
-    "learning_rate": 0.04,
+    "learning_rate": 0.08,
     "num_leaves": 7,
     "min_data_in_leaf": 200,
     "feature_fraction": 0.4,
@@ -30,7 +30,7 @@ TREES: Final[dict[str, Any]] = {
     "force_row_wise": True,
     "num_threads": 1,  # threads of one booster spin against any neighbour; boosters run side by side instead
 }
-N_TREES: Final = 250
+N_TREES: Final = 125
 
 
 def fold_of(customers: IntArray, seed: int) -> IntArray:
