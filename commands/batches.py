@@ -148,7 +148,7 @@ def _on_spark(orders: OrderSource, out: str, memory: int, resume: bool) -> Itera
     try:
         from serving.spark import spark_batch
     except ModuleNotFoundError as error:
-        raise UsageError("--engine spark needs the extra `spark`: pip install 'predictive-clv[spark]'.") from error
+        raise UsageError("--engine spark needs the extra `spark`: pip install '.[spark]' in a checkout.") from error
     with spark_batch(orders.path, orders.options, now_us(), out, memory) as opened:
         yield OnSpark(opened)
 

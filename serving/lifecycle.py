@@ -44,9 +44,8 @@ def own_gap_days(frequency: FloatArray, gap_mean_days: FloatArray, usual_gap_day
 def status(matrix: FeatureMatrix, usual_gap_days: float) -> ObjectArray:
     """Exactly one of `STATUSES` for each customer with an order, shape (n,).
 
-    new: one order · active: silent for less than twice the own usual gap · loyal: active, three orders or more, at
-    least as often as usual in the shop · at_risk and lapsed: silent for two and four own gaps · reactivated: the last
-    order ended a silence of four gaps.
+    The first that holds: lapsed, at_risk: silent for four, two own usual gaps · new: one order · reactivated: the last
+    order ended a silence of four gaps · loyal: three orders or more, at least as often as usual in the shop · active.
     """
     n_orders, mean, last = (matrix.column(name) for name in ("frequency", "gap_mean_days", "gap_last_days"))
     gap = own_gap_days(n_orders, mean, usual_gap_days)
@@ -69,8 +68,8 @@ def status(matrix: FeatureMatrix, usual_gap_days: float) -> ObjectArray:
 def flags(matrix: FeatureMatrix) -> list[list[str]]:
     """What to know before trusting a number, per customer with an order.
 
-    single_order · long_gap: silent for longer than ever before (three orders or more) · amount_outlier: one order of
-    ten times the median.
+    single_order · from three orders on long_gap: silent for longer than ever before, and amount_outlier: one order of
+    more than ten times the median.
     """
     n_orders = matrix.column("frequency")
     holds = {

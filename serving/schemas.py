@@ -122,10 +122,11 @@ class CustomerScores(Given):
     lifecycle_status: Annotated[
         Lifecycle,
         Field(
-            description="`prospect`: no order; `new`: one; `active`: silent for less than twice the own usual gap; "
-            "`loyal`: active, three orders or more, as often as usual in the shop; `at_risk`, `lapsed`: silent for "
-            "two, four own gaps; `reactivated`: the last order ended a silence of four gaps. The own usual gap is the "
-            "mean of the own gaps and of one that is usual in the shop."
+            description="The first that holds: `prospect`: no order; `lapsed`, `at_risk`: silent for four, two own "
+            "usual gaps, be it after a single order; `new`: one order; `reactivated`: the last order ended a silence "
+            "of four gaps; `loyal`: three orders or more, as often as usual in the shop; `active`: all others. The "
+            "own usual gap is the mean of the own gaps and of one that is usual in the shop. All who bought once are "
+            "the segment `first_time_buyers`."
         ),
     ]
     rfm_score: Annotated[
@@ -138,8 +139,9 @@ class CustomerScores(Given):
     flags: Annotated[
         list[str],
         Field(
-            description="What to know first: `single_order`; `long_gap`: silent for longer than ever; "
-            "`amount_outlier`: one order of ten times the median."
+            description="What to know first: `single_order`; from three orders on `long_gap`: silent for longer than "
+            "ever, and `amount_outlier`: one order of more than ten times the median; `history_cut`: the call said "
+            "that older orders are not sent."
         ),
     ]
     model: Annotated[ModelIdentity, Field(description="Which model answered.")]

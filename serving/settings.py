@@ -64,7 +64,7 @@ class ServiceSettings(BaseModel):
 
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> ServiceSettings:
-    """Read the environment, `CLV_BUNDLE`, `CLV_STORE`, `CLV_API_KEYS_SHA256` and the others that README lists.
+    """Read the environment, `CLV_BUNDLE`, `CLV_STORE`, `CLV_API_KEYS_SHA256` and the others of docs/service.md.
 
     Raises
     ------
