@@ -1,4 +1,4 @@
-"""The two yardsticks every model is shown beside, in the model's own interface."""
+"""Two yardsticks that every model is shown beside, in the model's own interface."""
 
 from __future__ import annotations
 

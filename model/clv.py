@@ -53,7 +53,7 @@ class Blend:
 
 @dataclass(frozen=True)
 class Part:
-    """One of the three models of a horizon: trees and the blend of their score."""
+    """One of the four models of a horizon: trees and the blend of their score."""
 
     trees: lgb.Booster
     blend: Blend

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Final
 
 import numpy as np
 from scipy.optimize import minimize
@@ -19,6 +20,8 @@ from features.orders import earliest
 from model.btyd import SEEN_WITHIN, BgNbd, Btyd, GammaGamma, Summary, counted_days
 
 _PULL = 1e-5
+MOST_MEAN: Final = 2.0
+"""Mean value of a customer without repeats, in units of the mean of all values: at most."""
 _DAYS_PER_WEEK = 7.0
 
 
@@ -172,7 +175,8 @@ def fit_gamma_gamma(x: FloatArray, mean: FloatArray) -> GammaGamma:
     """Fit (p, q, v) to x > 0 values with these means: eq. (1a) of Fader & Hardie (2013), q > 1.
 
     With fewer than two customers the spread cannot be known: the shape is then fixed and only
-    the level follows the data.
+    the level follows the data. Where values are spread so widely that the likelihood wants q <= 1, there would be no
+    mean for customers without repeats: it is MOST_MEAN times the mean of all values at most.
     """
     if len(x) < 2:
         return GammaGamma(1.0, 2.0, float(mean.mean()) if len(x) else 1.0)
@@ -187,6 +191,7 @@ def fit_gamma_gamma(x: FloatArray, mean: FloatArray) -> GammaGamma:
 
     first = np.log([4.0, 3.0, 1.0])
     p, q_less_1, v = np.exp(_minimum(loss, first, (9.0, 9.0, 9.0)))
+    q_less_1 = max(q_less_1, p * v / MOST_MEAN)
     return GammaGamma(float(p), float(1.0 + q_less_1), float(v * scale))
 
 

@@ -8,12 +8,14 @@ from typing import TypeAlias
 import numpy as np
 
 from features.arrays import FloatArray
+from features.history import before
+from features.instants import DAY_US
 from features.matrix import FeatureMatrix
 from features.orders import OrderLog
 from model.clv import ClvModel
 from model.predictions import Predictions
 from training.labels import Labels
-from training.prior import first_horizons
+from training.prior import first_horizons, fit_prior
 
 Figures: TypeAlias = Mapping[str, float | None]
 
@@ -24,8 +26,8 @@ def checks(
     """Figures by name; None stands for undefined.
 
     `orders`: expected orders against actual ones. `average_order_value`: the same of buyers' values per order.
-    `next_order`: days to the next order of those who returned. `newcomers`: the answer for unknown customers against
-    the first horizon of those who came.
+    `next_order`: days to the next order of those who returned. `newcomers`: what would have been the answer for unknown
+    customers one horizon before `as_of`, against the first horizon of those who came from then to `as_of`.
     """
     return {
         "orders": _against(answers.orders[:, 0], labels.n_orders),
@@ -72,6 +74,8 @@ def next_order(answers: Predictions, matrix: FeatureMatrix, labels: Labels) -> F
 
 def _newcomers(model: ClvModel, as_of: int, log: OrderLog) -> Figures:
     days = model.horizons[0]
-    came = first_horizons(log, as_of, log.complete_until, days)
+    earlier, end = as_of - days * DAY_US, as_of + days * DAY_US
+    prior = fit_prior(before(log, earlier), earlier, (days,), cut=model.btyd.purchases.of_cut_log)
+    came = first_horizons(log, earlier, end, days)
     n = int(came.matured.sum())
-    return {"n": float(n), "predicted_clv": float(model.prior.clv[0]), "actual_clv": came.means()[2] if n else None}
+    return {"n": float(n), "predicted_clv": float(prior.clv[0]), "actual_clv": came.means()[2] if n else None}

@@ -39,7 +39,7 @@ class Snapshot:
 
     @cached_property
     def _summarised(self) -> FeatureMatrix:
-        return feature_matrix(self.log, self.cutoff, SUMMARISED)
+        return feature_matrix(self.log, self.cutoff, (*SUMMARISED, "frequency"))
 
     @property
     def customers(self) -> IntArray:
@@ -50,6 +50,12 @@ class Snapshot:
     def summary(self) -> Summary:
         """Their summaries."""
         return summarise(self._summarised)
+
+    @cached_property
+    def orders_a_day(self) -> float:
+        """Orders on a purchase day, mean over all of them: buy-till-you-die models count days."""
+        orders, days = (self._summarised.column(name).sum() for name in ("frequency", "purchase_days"))
+        return float(orders / days)
 
     @cached_property
     def fits(self) -> Fits:

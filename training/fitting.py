@@ -1,6 +1,6 @@
 """Order log → fitted `ClvModel`: the table of contents of training.
 
-Per horizon: examples at many cut-offs → trees for churn, orders and spend → calibration on
+Per horizon: examples at many cut-offs → trees for churn, orders, spend and value → calibration on
 out-of-fold scores (folds cut by customer) → the blend with the buy-till-you-die model → the level.
 *Who* comes from the trees, *how much in total* from `training.level`.
 """
@@ -159,7 +159,8 @@ def set_level(grown: HorizonModel, now: Snapshot, fitted: Btyd, features: Sequen
     shift = root(lambda k: float(expit(z + k).mean() - target))
     probability = expit(z + shift)
     more = np.exp(grown.orders.score(inputs, btyd.orders, CORES))
-    n_orders = float((chance * (1.0 + np.exp(btyd.orders))).sum() * np.exp(level.orders.mean))
+    n_days = float((chance * (1.0 + np.exp(btyd.orders))).sum() * np.exp(level.orders.mean))
+    n_orders = n_days * now.orders_a_day
     further = np.log(max(n_orders - probability.sum(), 1e-3 * n_orders) / (probability @ more))
     scores = grown.spend.score(inputs, btyd.spend, CORES), grown.value.score(inputs, btyd.value, CORES)
     spend = np.exp(grown.log_spend(*scores, probability))

@@ -20,7 +20,7 @@ from model.curve import Curve
 from training.curve import CURVE_SHARE, fit_curve
 from training.examples import Examples
 from training.spread import fit_spread
-from training.trees import Aim, Grown, Table, fold_of, grow
+from training.trees import N_FOLDS, Aim, Grown, Table, fold_of, grow
 
 MIN_PURCHASES: Final = 10
 TREE_SHARE: Final = {"churn": 0.42, "orders": 0.55, "spend": 0.55, "value": 1.0}
@@ -49,6 +49,7 @@ def fit_horizon(
             f"Within {horizon_days} days {int(purchased.sum())} of {len(examples)} examples have a purchase; at least "
             f"{MIN_PURCHASES} are needed. Choose a longer horizon or bring more history."
         )
+    _require_buyers_in_all_folds(examples, horizon_days, seed)
     buyers = examples.rows(purchased)
     n_buyers = len(np.unique(buyers.customers))
     share = {part: weight * n_buyers / (n_buyers + SHRINK) for part, weight in TREE_SHARE.items()}
@@ -66,6 +67,18 @@ def fit_horizon(
     expected *= target.sum() / expected.sum()
     spread = fit_spread(bought * expected, expected, target, level_sd)
     return HorizonModel(horizon_days, churn, orders, spend, value, value_share, spread, curve)
+
+
+def _require_buyers_in_all_folds(examples: Examples, horizon_days: int, seed: int) -> None:
+    """Trees that are not to see a customer must see others who spend."""
+    spent = examples.spend > 0.0
+    folds = fold_of(examples.customers, seed)
+    if any(not spent[folds != fold].any() for fold in range(N_FOLDS)):
+        raise TrainingError(
+            f"Within {horizon_days} days of the {len(np.unique(examples.cutoff))} moments looked at only "
+            f"{len(np.unique(examples.customers[spent]))} of {len(np.unique(examples.customers))} customers spend "
+            "anything: too few to learn from. Choose a longer horizon or bring more history."
+        )
 
 
 def _table(examples: Examples, aims: Mapping[str, Aim], seed: int) -> Table:

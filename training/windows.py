@@ -123,14 +123,14 @@ def _ratio(snapshots: Snapshots, log: OrderLog, as_of: int, place: int, modified
     purchases, value = expected_totals(snapshot, BIN_DAYS, modified)
     usual = value <= most_usual(value)
     spent, value = np.minimum(labels.spend, most_usual(labels.spend))[usual], value[usual]
-    n_orders, spend = labels.n_orders.sum(), spent.sum()
+    n_orders, spend, expected = labels.n_orders.sum(), spent.sum(), purchases.sum() * snapshot.orders_a_day
     if n_orders == 0 or spend <= 0:
         return None
     return (
         place,
         (cutoff - log.began_at) / DAY_US,
-        float(np.log(n_orders / purchases.sum())),
-        float(_OVERDISPERSION * purchases.sum() / n_orders**2),
+        float(np.log(n_orders / expected)),
+        float(_OVERDISPERSION * expected / n_orders**2),
         float(np.log(spend / value.sum())),
         float(((spent - value) ** 2).sum() / spend**2),
     )

@@ -209,6 +209,14 @@ def test_logs_without_information_give_finite_parameters(repeats: float) -> None
         assert np.isfinite(fitted.conditional(of, 90)).all()
 
 
+def test_values_spread_beyond_any_mean_leave_newcomers_one() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.integers(1, 4, 500).astype(np.float64)
+    mean = 50.0 * np.exp(2.2 * rng.standard_normal(500))
+    of_nobody = fit_gamma_gamma(x, mean).expected_value(np.zeros(1), np.zeros(1))[0]
+    assert 0.5 < of_nobody / np.average(mean, weights=x) <= 2.0 + 1e-9
+
+
 def test_gamma_gamma_of_nobody_and_of_one() -> None:
     empty = np.empty(0)
     assert fit_gamma_gamma(empty, empty).v == 1.0

@@ -86,7 +86,7 @@ def test_next_orders_are_dated_better_than_by_the_mean_gap(shop: str) -> None:
 
 def test_newcomers_are_worth_what_the_prior_says() -> None:
     log = SHOPS["regular"](4000, 500, 4).log(START)
-    found = run_case(log, log.complete_until - 120 * DAY_US, 60).checks["newcomers"]
+    found = run_case(log, log.complete_until - 60 * DAY_US, 60).checks["newcomers"]
     assert found["n"] > 100
     assert found["predicted_clv"] == pytest.approx(found["actual_clv"], rel=0.2)
 

@@ -19,7 +19,7 @@ from training.backtest import default_cases, predictions_table, run_case
 from training.cutoffs import longest_horizon
 from training.examples import Snapshots, training_examples
 from training.extremes import most_usual
-from training.fitting import fit, fit_and_answer, informative
+from training.fitting import SEED, fit, fit_and_answer, informative
 from training.gate import gate
 from training.labels import label_window
 from training.parts import calibrate
@@ -137,6 +137,22 @@ def test_a_season_reaches_the_number_of_orders_not_only_the_chance_of_one() -> N
     assert abs(np.mean(biases)) < 0.15
 
 
+def test_an_invoice_in_two_halves_makes_no_purchase_likelier(log_of: Make) -> None:
+    shop = simulate(1_500, 500, seed=5)
+    found = []
+    for n_halves in (1, 2):
+        columns = (np.repeat(column, n_halves) for column in (shop.customer, shop.day.astype(np.int64), shop.amount))
+        customer, day, amount = columns
+        at = np.datetime64("2022-01-01", "us") + day * np.timedelta64(1, "D")
+        ids = np.array([f"c{number}" for number in customer])
+        log = log_of([], customer_id=ids, ordered_at=at, amount=amount / n_halves)
+        found.append(fit_and_answer(log, log.complete_until, (90,))[1])
+    whole, halves = found
+    assert halves.purchase_probability.mean() == pytest.approx(whole.purchase_probability.mean(), rel=0.02)
+    assert halves.clv.sum() == pytest.approx(whole.clv.sum(), rel=0.05)
+    assert halves.orders.sum() == pytest.approx(2.0 * whole.orders.sum(), rel=0.1)
+
+
 def test_a_fit_without_a_window_to_learn_from_says_so(shop: OrderLog) -> None:
     with pytest.raises(TrainingError, match="No window of 400 days"):
         fit(shop, shop.complete_until, (400,))
@@ -220,6 +236,16 @@ def test_logs_that_cannot_be_trained_on_say_what_is_missing(log_of: Make, rows: 
     log = log_of(rows)
     with pytest.raises((TrainingError, HorizonError), match=why):
         train(log, log.complete_until, [30], "UTC")
+
+
+def test_buyers_of_one_fold_alone_cannot_be_learnt_from(log_of: Make) -> None:
+    alike = np.flatnonzero(fold_of(np.arange(30), SEED) == 0)[:3]
+    rows = [(f"c{who:02d}", f"2023-01-{1 + who % 28:02d}", 10.0) for who in range(30)]
+    rows += [(f"c{who:02d}", f"2023-01-{3 + who:02d}", 12.0) for who in range(12)]
+    weeks = np.arange("2023-02-01", "2024-02-01", 7, dtype="datetime64[D]")
+    log = log_of([*rows, *((f"c{who:02d}", str(day), 8.0) for who in alike for day in weeks)])
+    with pytest.raises(TrainingError, match="only 3 of 30 customers spend"):
+        fit(log, log.complete_until, (30,))
 
 
 def test_a_horizon_longer_than_the_history_says_the_longest_possible(shop: OrderLog) -> None:
