@@ -49,8 +49,9 @@ def fit_horizon(
             f"Within {horizon_days} days {int(purchased.sum())} of {len(examples)} examples have a purchase; at least "
             f"{MIN_PURCHASES} are needed. Choose a longer horizon or bring more history."
         )
-    _require_buyers_in_all_folds(examples, horizon_days, seed)
     buyers = examples.rows(purchased)
+    for learnt_from in (examples, buyers):
+        _require_spend_beside_each_fold(learnt_from, horizon_days, seed)
     n_buyers = len(np.unique(buyers.customers))
     share = {part: weight * n_buyers / (n_buyers + SHRINK) for part, weight in TREE_SHARE.items()}
     churn_aim, churn_of = _churn(examples, purchased.astype(np.float64), share["churn"])
@@ -69,8 +70,8 @@ def fit_horizon(
     return HorizonModel(horizon_days, churn, orders, spend, value, value_share, spread, curve)
 
 
-def _require_buyers_in_all_folds(examples: Examples, horizon_days: int, seed: int) -> None:
-    """Trees that are not to see a customer must see others who spend."""
+def _require_spend_beside_each_fold(examples: Examples, horizon_days: int, seed: int) -> None:
+    """Trees that are not to see a fold must see others who spend."""
     spent = examples.spend > 0.0
     folds = fold_of(examples.customers, seed)
     if any(not spent[folds != fold].any() for fold in range(N_FOLDS)):
