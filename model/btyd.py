@@ -180,18 +180,25 @@ class BgNbd:
 
 @dataclass(frozen=True)
 class GammaGamma:
-    """Values of one customer's purchases are Gamma(p, nu) with nu Gamma(q, v) over customers."""
+    """Values of one customer's purchases are Gamma(p, nu) with nu Gamma(q, v) over customers.
+
+    Attributes
+    ----------
+    net_share
+        Share of them that refunds leave, in (0, 1].
+    """
 
     p: float
     q: float
     v: float
+    net_share: float = 1.0
 
     def expected_value(self, n_values: FloatArray, mean_value: FloatArray) -> FloatArray:
-        """Expected value of the next one given n seen with this mean, money: eq. (5) of the 2013 note.
+        """Expected net value of the next one given n with this mean before refunds, money: eq. (5) of the 2013 note.
 
         The population mean where n is 0. q > 1 is guaranteed by the fit, so that it exists.
         """
-        return self.p * (self.v + n_values * mean_value) / (self.p * n_values + self.q - 1.0)
+        return self.net_share * self.p * (self.v + n_values * mean_value) / (self.p * n_values + self.q - 1.0)
 
 
 @dataclass(frozen=True)
@@ -213,7 +220,7 @@ class Btyd:
     repeat_value: GammaGamma
 
     def expected_value(self, of: Summary) -> FloatArray:
-        """Expected value of a purchase day, money: the geometric mean of two Gamma-Gamma views.
+        """Expected net value of a purchase day, money: the geometric mean of two Gamma-Gamma views.
 
         Counting the first day tells one-time buyers apart, but it is often unlike the later ones;
         the textbook gives them all the population mean. Between the two ranks best.

@@ -26,10 +26,11 @@ from model.btyd import BgNbd, Btyd, GammaGamma
 from model.clv import Blend, ClvModel, HorizonModel, NextOrder, Part, Typical
 from model.curve import Curve
 from model.prior import Prior
+from model.season import Season
 from model.spread import Spread
 from model.standing import Standing
 
-FORMAT: Final = 4
+FORMAT: Final = 5
 MANIFEST: Final = "manifest.json"
 REGISTERED: Final = "registered.json"
 NEXT_ORDER: Final = "next_order.txt"
@@ -146,6 +147,11 @@ def _manifest(model: ClvModel, provenance: Provenance, hashes: dict[str, str]) -
         "value_shares": {str(part.horizon_days): part.value_share for part in model.parts},
         "spreads": {str(part.horizon_days): _spread(part.spread) for part in model.parts},
         "curves": {str(part.horizon_days): _curve(part.curve) for part in model.parts},
+        "season": {
+            "trained_on": model.season.trained_on,
+            "orders": model.season.orders.tolist(),
+            "value": model.season.value.tolist(),
+        },
         "prior": _prior(model.prior),
         "standing": {
             "quantiles": model.standing.quantiles.tolist(),
@@ -239,6 +245,11 @@ def _model(folder: Path, manifest: dict[str, Any]) -> ClvModel:
                 typical=Typical(**manifest["typicals"][str(h)]),
             )
             for h in manifest["horizons"]
+        ),
+        season=Season(
+            manifest["season"]["trained_on"],
+            np.array(manifest["season"]["orders"]),
+            np.array(manifest["season"]["value"]),
         ),
         next_order=NextOrder(
             lgb.Booster(model_file=folder / NEXT_ORDER),

@@ -17,6 +17,7 @@ from model.curve import Curve
 from model.predictions import Predictions, joined
 from model.prior import Prior
 from model.scores import raw_scores
+from model.season import Season
 from model.spread import DEFAULT_LEVEL, Spread
 from model.standing import Standing
 
@@ -205,6 +206,8 @@ class ClvModel:
         BG/NBD and Gamma-Gamma, fitted on the orders before `as_of`.
     parts
         One entry per horizon, ascending.
+    season
+        What changes in horizons that begin later than the training.
     next_order
         When customers return, of the longest horizon.
     prior
@@ -216,6 +219,7 @@ class ClvModel:
     features: tuple[str, ...]
     btyd: Btyd
     parts: tuple[HorizonModel, ...]
+    season: Season
     next_order: NextOrder
     prior: Prior
     standing: Standing
@@ -252,7 +256,8 @@ class ClvModel:
         inputs = [np.concatenate([known, scores.inputs], axis=1) for scores in seen]
         answers = [self._one(*one, threads) for one in zip(self.parts, inputs, seen, strict=True)]
         next_order = self.next_order.days(inputs[-1], self.horizons[-1], threads)
-        probability, orders, clv = (np.stack(columns, axis=1) for columns in zip(*answers, strict=True))
+        stacked = (np.stack(columns, axis=1) for columns in zip(*answers, strict=True))
+        probability, orders, clv = self.season.turned(matrix.as_of, *stacked)
         bounds = [
             part.spread.bounds(probability[:, place], clv[:, place], level) for place, part in enumerate(self.parts)
         ]

@@ -72,15 +72,18 @@ class Reasons:
 def explain(model: ClvModel, matrix: FeatureMatrix, answers: Predictions) -> tuple[Reasons, ...]:
     """Explain every fitted horizon of `answers`, which the model gave for the same matrix."""
     of, known, names = summarise(matrix), matrix.columns(model.features), input_names(model.features)
+    _, more_value = model.season.shifts(matrix.as_of)
     found = []
     for place, part in enumerate(model.parts):
         btyd = btyd_scores(model.btyd, of, part.horizon_days)
         inputs = np.concatenate([known, btyd.inputs], axis=1)
-        found.append(_one(part, _families(names), inputs, btyd, answers.clv[:, place]))
+        found.append(_one(part, _families(names), inputs, btyd, answers.clv[:, place], more_value[place]))
     return tuple(found)
 
 
-def _one(part: HorizonModel, of_family: FloatArray, inputs: FloatArray, btyd: BtydScores, clv: FloatArray) -> Reasons:
+def _one(
+    part: HorizonModel, of_family: FloatArray, inputs: FloatArray, btyd: BtydScores, clv: FloatArray, more: float
+) -> Reasons:
     typical, share = part.typical, part.value_share
     z, dz = _margin(part.churn, inputs, part.curve.joined(btyd.rhythm), typical.probability, of_family)
     spend, d_spend = _margin(part.spend, inputs, btyd.spend, typical.spend, of_family)
@@ -93,7 +96,8 @@ def _one(part: HorizonModel, of_family: FloatArray, inputs: FloatArray, btyd: Bt
     effects = dp * ((s + s_base) / 2.0)[:, None] + ds * ((p + p_base) / 2.0)[:, None]
     z_before = z - dz.sum(axis=1) - typical.shift
     before = expit(z_before) * s_base * np.exp(share * (log_p_base - _log_expit(z_before)) - typical.scale)
-    return Reasons(before, p_base * s_base - before, clv - p * s, effects)
+    turned = p * s * np.exp(more)
+    return Reasons(before, p_base * s_base - before + (turned - p * s), clv - turned, effects)
 
 
 def _log_expit(margin: FloatArray) -> FloatArray:

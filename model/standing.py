@@ -1,7 +1,7 @@
 """Where a customer stands: percentile and tier of predicted value, RFM scores, the shop's usual gap.
 
 All of it is measured once, on the base that the model was trained on, and frozen with it: the same customer gets the
-same tier whoever else is scored, and a new tier means a new customer or a new model.
+same tier whoever else is scored. A later season is taken out before: Christmas lifts all values, and nobody's tier.
 """
 
 from __future__ import annotations

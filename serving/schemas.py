@@ -205,7 +205,11 @@ class ModelInfo(ModelIdentity):
     horizons: list[int]
     primary_horizon_days: Annotated[int, Field(description="The horizon that percentile and value_tier speak of.")]
     tier_cut_points: Annotated[
-        list[float], Field(description="Predicted CLV at which the middle and the top tier begin, money.")
+        list[float],
+        Field(
+            description="Predicted CLV at which the middle and the top tier begin, money, in the season at "
+            "`trained_on`: a later season is taken out of a prediction before it is compared."
+        ),
     ]
     currency: str
     timezone: str

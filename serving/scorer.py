@@ -80,7 +80,7 @@ class Place:
     Attributes
     ----------
     percentile
-        Of predicted CLV within the primary horizon, in the base that the model was trained on, shape (n,).
+        Of predicted CLV within the primary horizon, in the training's base and season, shape (n,).
     value_tier, lifecycle_status, rfm_score
         Texts, shape (n,) each; `rfm_score` is null without an order.
     flags, segments
@@ -219,8 +219,8 @@ def _reasons_of(
 
 def _place(model: ClvModel, matrix: FeatureMatrix, answers: Predictions, known: BoolArray, past: OrderLog) -> Place:
     primary = answers.place(model.primary_horizon)
-    clv = np.ascontiguousarray(answers.clv[:, primary])
-    percentile = model.standing.percentile(clv)
+    _, more_value = model.season.shifts(matrix.as_of)
+    percentile = model.standing.percentile(answers.clv[:, primary] * np.where(known, np.exp(-more_value[primary]), 1.0))
     tiers = model.standing.tier(percentile)
     statuses = np.full(len(known), lifecycle.PROSPECT, dtype=object)
     statuses[known] = lifecycle.status(matrix, model.standing.usual_gap_days)

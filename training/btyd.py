@@ -37,9 +37,12 @@ class Fits:
     ----------
     of
         The past that they are fitted to.
+    net_share
+        Share of all value that refunds left in it, in (0, 1].
     """
 
     of: Summary
+    net_share: float = 1.0
 
     @cached_property
     def textbook(self) -> Btyd:
@@ -55,8 +58,8 @@ class Fits:
     def _values(self) -> tuple[GammaGamma, GammaGamma]:
         of, repeat = self.of, self.of.repeats > 0
         return (
-            fit_gamma_gamma(of.repeats + 1.0, of.day_value),
-            fit_gamma_gamma(of.repeats[repeat], of.repeat_value[repeat]),
+            fit_gamma_gamma(of.repeats + 1.0, of.day_value, self.net_share),
+            fit_gamma_gamma(of.repeats[repeat], of.repeat_value[repeat], self.net_share),
         )
 
     def prefers_modified(self) -> bool:
@@ -171,15 +174,15 @@ def _bg_nbd_loss(theta: FloatArray, past: _Past, modified: bool) -> tuple[float,
     return float(value / total), (-gradient + 2 * _PULL * theta) / total
 
 
-def fit_gamma_gamma(x: FloatArray, mean: FloatArray) -> GammaGamma:
-    """Fit (p, q, v) to x > 0 values with these means: eq. (1a) of Fader & Hardie (2013), q > 1.
+def fit_gamma_gamma(x: FloatArray, mean: FloatArray, net_share: float = 1.0) -> GammaGamma:
+    """Fit (p, q, v) to x > 0 values with these means before refunds: eq. (1a) of Fader & Hardie (2013), q > 1.
 
     With fewer than two customers the spread cannot be known: the shape is then fixed and only
     the level follows the data. Where values are spread so widely that the likelihood wants q <= 1, there would be no
     mean for customers without repeats: it is MOST_MEAN times the mean of all values at most.
     """
     if len(x) < 2:
-        return GammaGamma(1.0, 2.0, float(mean.mean()) if len(x) else 1.0)
+        return GammaGamma(1.0, 2.0, float(mean.mean()) if len(x) else 1.0, net_share)
     scale = float(np.average(mean, weights=x))
 
     counts, place = np.unique(x, return_inverse=True)
@@ -192,7 +195,7 @@ def fit_gamma_gamma(x: FloatArray, mean: FloatArray) -> GammaGamma:
     first = np.log([4.0, 3.0, 1.0])
     p, q_less_1, v = np.exp(_minimum(loss, first, (9.0, 9.0, 9.0)))
     q_less_1 = max(q_less_1, p * v / MOST_MEAN)
-    return GammaGamma(float(p), float(1.0 + q_less_1), float(v * scale))
+    return GammaGamma(float(p), float(1.0 + q_less_1), float(v * scale), net_share)
 
 
 def _gamma_gamma_loss(

@@ -53,8 +53,8 @@ def model_card(trained: Trained) -> str:
         "## Not for",
         "",
         "Decisions about credit, employment or the like; shops whose orders are contracts; customers whose history "
-        "is cut off at some date (predictions are then too low); moments long after the training: totals are those of "
-        "the season that began with it. Holds no customer rows.",
+        "is cut off at some date (predictions are then too low); moments more than some months after the training: the "
+        "season goes on, but rates and trees grow old. Holds no customer rows.",
         "",
     ]
     return "\n".join(lines)

@@ -15,12 +15,15 @@ from features.orders import OrderLog
 from model.btyd import SUMMARISED, Btyd, Summary, summarise
 from model.clv import BtydScores, btyd_scores
 from training.btyd import Fits
+from training.extremes import most_usual
 from training.labels import label_window
 
 MAX_EXAMPLES: Final = 30_000
 """More rows than this cost time and gain nothing measurable; the rest is drawn at random."""
 
 
+LEAST_NET: Final = 0.05
+"""A shop that takes back more than the rest is no shop; forecasts stay above 0."""
 _FEW: Final = 3
 """Where less than one customer in so many is drawn, features are computed for the drawn alone."""
 
@@ -39,7 +42,7 @@ class Snapshot:
 
     @cached_property
     def _summarised(self) -> FeatureMatrix:
-        return feature_matrix(self.log, self.cutoff, (*SUMMARISED, "frequency"))
+        return feature_matrix(self.log, self.cutoff, (*SUMMARISED, "frequency", "historic_clv"))
 
     @property
     def customers(self) -> IntArray:
@@ -58,9 +61,16 @@ class Snapshot:
         return float(orders / days)
 
     @cached_property
+    def net_share(self) -> float:
+        """Share of the value of orders that refunds leave, of all usual customers together: 1.0 without refunds."""
+        gross, net = (self._summarised.column(name) for name in ("gross_spend", "historic_clv"))
+        usual = gross <= most_usual(gross)
+        return float(np.clip(net[usual].sum() / gross[usual].sum(), LEAST_NET, 1.0))
+
+    @cached_property
     def fits(self) -> Fits:
         """Buy-till-you-die fits, from scratch: a start from another cut-off would carry its data along."""
-        return Fits(self.summary)
+        return Fits(self.summary, self.net_share)
 
     def features(self, names: Sequence[str], drawn: BoolArray) -> FloatArray:
         """Some features of the drawn customers, shape (n_drawn, len(names))."""

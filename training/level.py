@@ -44,7 +44,7 @@ CALENDAR_SHARE, CALENDAR_SPREAD = 0.4, 0.3
 """How much of that calendar a shop follows: mean and standard deviation over shops."""
 
 _YEAR: Final = 365.25
-_CONSTANT, _SEASON, _SHOCK = (0.03, 0.1), (0.03, 0.1, 0.2, 0.4), (0.05, 0.1, 0.2)
+_CONSTANT, _SEASON, _SHOCK = (0.03, 0.1), (0.03, 0.1, 0.2, 0.4, 0.8), (0.05, 0.1, 0.2)
 """Standard deviations of the parts of s, in log units."""
 _SHOCK_DAYS: Final = (30.0, 120.0)
 _MEMORY_DAYS: Final = (120.0, 10_000.0)
@@ -54,7 +54,8 @@ _SALES_NOISE, _SALES_GROWTH, _SALES_LEVEL = 0.1, 0.1, 3.0
 """Standard deviations: of a bin's sales about s, of their growth in a year, of their level (which is free)."""
 UNKNOWN_SD: Final = 0.3
 """Error of a level of which nothing is known."""
-_CLIP: Final = 0.9
+_CLIP: Final = 2.5
+"""Twelve times the average, or a twelfth: more than that is no season."""
 
 
 @dataclass(frozen=True)
@@ -90,13 +91,13 @@ class Past:
     value: tuple[Windows, Sales]
     tenure_bins: FloatArray
 
-    def level(self, horizon_days: int) -> Level:
-        """Forecast the level of [as_of, as_of + horizon)."""
+    def levels(self, horizon_days: int, starts: FloatArray) -> list[Level]:
+        """Forecast the level of the horizons that begin so many bins after `as_of`; `starts` as in `forecasts`."""
         orders, value = (
-            forecast(windows, self.tenure_bins, self.as_of, horizon_days, sold)
+            forecasts(windows, self.tenure_bins, self.as_of, horizon_days, starts, sold)
             for windows, sold in (self.orders, self.value)
         )
-        return Level(orders, value)
+        return [Level(*both) for both in zip(orders, value, strict=True)]
 
 
 def past_of(snapshots: Snapshots, log: OrderLog, as_of: int, modified: bool) -> Past:
@@ -108,32 +109,42 @@ def past_of(snapshots: Snapshots, log: OrderLog, as_of: int, modified: bool) -> 
     return Past(as_of, (orders, of_orders), (value, of_value), tenure_bins)
 
 
-def forecast(past: Windows, tenure_bins: FloatArray, as_of: int, horizon_days: int, sold: Sales = NO_SALES) -> Forecast:
-    """Log of the total ratio over the horizon, its mean clipped to ±0.9; the calendar's ± 0.3 without matured windows.
+def forecasts(
+    past: Windows,
+    tenure_bins: FloatArray,
+    as_of: int,
+    horizon_days: int,
+    starts: FloatArray,
+    sold: Sales = NO_SALES,
+) -> list[Forecast]:
+    """Log of the total ratio over each horizon, its mean clipped to ±2.5; the calendar's ± 0.3 without matured windows.
 
     Parameters
     ----------
     tenure_bins
         Tenure of every customer in bins of 30 days, ascending, shape (n_customers,).
+    starts
+        Whole bins after `as_of` at which the horizons begin, shape (n,).
     """
-    n_ahead = -(-horizon_days // BIN_DAYS)
+    n_ahead = float(starts.max() - (-horizon_days // BIN_DAYS))
     bins = np.arange(-max(np.ceil(tenure_bins[-1]), len(sold.place)) - 1.0, n_ahead)
-    shares = np.minimum(1.0, horizon_days / BIN_DAYS - np.arange(n_ahead)) * BIN_DAYS / horizon_days
+    since = np.arange(n_ahead) - starts[:, None]
+    shares = np.where(since < 0.0, 0.0, np.clip(horizon_days / BIN_DAYS - since, 0.0, 1.0)) * BIN_DAYS / horizon_days
     calendar = retail_calendar(bins, as_of)
-    found = np.array(
-        [
-            row
-            for memory in _MEMORY_DAYS
-            for row in _posteriors(past, sold, bins, _contrasts(past, tenure_bins, bins, memory), shares, calendar)
-        ]
-    )
-    weights = np.exp(found[:, 0] - found[:, 0].max())
-    expected, mean, variance = np.average(found[:, 1:], axis=0, weights=weights)
-    between = np.average((found[:, 2] - mean) ** 2, weights=weights)
+    found = [
+        row
+        for memory in _MEMORY_DAYS
+        for row in _posteriors(past, sold, bins, _contrasts(past, tenure_bins, bins, memory), shares, calendar)
+    ]
+    scores, of_ratios = np.array([score for score, _ in found]), np.array([ratios for _, ratios in found])
+    weights = np.exp(scores - scores.max())
+    expected, mean, variance = np.average(of_ratios, axis=0, weights=weights)
+    between = np.average((of_ratios[:, 1] - mean) ** 2, axis=0, weights=weights)
     seen = min(1.0, len(past.place) * BIN_DAYS / _YEAR)
     unsure = ((1.0 - seen) * (mean - expected)) ** 2
-    sd = np.sqrt(variance + between + unsure) if seen else UNKNOWN_SD
-    return Forecast(float(np.clip(expected + seen * (mean - expected), -_CLIP, _CLIP)), float(sd))
+    sd = np.sqrt(variance + between + unsure) if seen else np.full(len(starts), UNKNOWN_SD)
+    means = np.clip(expected + seen * (mean - expected), -_CLIP, _CLIP)
+    return [Forecast(*both) for both in zip(means.tolist(), sd.tolist(), strict=True)]
 
 
 def retail_calendar(bins: FloatArray, as_of: int) -> FloatArray:
@@ -166,15 +177,18 @@ def _posteriors(
     contrasts: tuple[FloatArray, FloatArray],
     shares: FloatArray,
     calendar: FloatArray,
-) -> list[tuple[float, float, float, float]]:
-    """(log evidence + log prior, what the calendar expects, mean and variance of the horizon's ratio) per setting."""
+) -> list[tuple[float, FloatArray]]:
+    """Per setting: log evidence + log prior; what the calendar expects, mean and variance of each horizon's ratio.
+
+    Each horizon is a row of `shares`, the weights of the bins ahead; the ratios have shape (3, n_horizons).
+    """
     seen, ahead = contrasts
     sold_in = (bins[None, :] == sold.place[:, None]).astype(np.float64)
     n_seen = len(seen) + len(sold_in)
     apart = np.abs(bins[:, None] - bins[None, :]) * float(BIN_DAYS)
-    both = np.concatenate([seen, sold_in, shares[None, :] @ ahead])
-    of_ratios = np.concatenate([np.ones(len(seen)), np.zeros(len(sold_in)), [1.0]])
-    years = np.concatenate([np.zeros(len(seen)), sold.place * BIN_DAYS / _YEAR, [0.0]])
+    both = np.concatenate([seen, sold_in, shares @ ahead])
+    of_ratios = np.concatenate([np.ones(len(seen)), np.zeros(len(sold_in)), np.ones(len(shares))])
+    years = np.concatenate([np.zeros(len(seen)), sold.place * BIN_DAYS / _YEAR, np.zeros(len(shares))])
     years[of_ratios == 0.0] -= years[of_ratios == 0.0].mean() if len(sold_in) else 0.0
     apart_from_s = _SALES_LEVEL**2 * np.outer(1.0 - of_ratios, 1.0 - of_ratios) + _SALES_GROWTH**2 * np.outer(
         years, years
@@ -194,11 +208,11 @@ def _posteriors(
             between = constant**2 * np.outer(of_ratios, of_ratios) + of_season**2 * season + of_shock**2 * shock
             between += followed + apart_from_s
             root = np.linalg.cholesky(between[:n_seen, :n_seen] + noise)
-            whitened, towards = np.linalg.solve(root, np.stack([surprise, between[:n_seen, n_seen]], axis=1)).T
+            whitened, *towards = np.linalg.solve(root, np.column_stack([surprise, between[:n_seen, n_seen:]])).T
             prior = (np.log(of_season / _SEASON_CENTRE) / _PRIOR_SPREAD) ** 2
             prior += (np.log(of_shock / _SHOCK_CENTRE) / _PRIOR_SPREAD) ** 2
             score = -0.5 * (whitened @ whitened + prior) - np.log(np.diag(root)).sum()
-            left = float(between[n_seen, n_seen] - towards @ towards)
-            mean = float(expected[n_seen] + towards @ whitened)
-            found.append((float(score), float(expected[n_seen]), mean, max(left, 0.0)))
+            mean = expected[n_seen:] + np.array(towards) @ whitened
+            left = np.diag(between)[n_seen:] - (np.array(towards) ** 2).sum(axis=1)
+            found.append((float(score), np.stack([expected[n_seen:], mean, np.maximum(left, 0.0)])))
     return found

@@ -121,8 +121,10 @@ def fit_bgnbd_gamma_gamma(
     horizon_days: int,
 ) -> BgNbdGammaGamma:
     """Fit on the orders before `as_of`."""
-    of = snapshots.at(as_of).summary  # fitted again, so that its seconds are its own
-    return BgNbdGammaGamma((horizon_days,), fit_bg_nbd(of), fit_gamma_gamma(of.repeats + 1.0, of.day_value))
+    now = snapshots.at(as_of)
+    of = now.summary  # fitted again, so that its seconds are its own
+    value = fit_gamma_gamma(of.repeats + 1.0, of.day_value, now.net_share)
+    return BgNbdGammaGamma((horizon_days,), fit_bg_nbd(of), value)
 
 
 def fit_pareto_nbd_gamma_gamma(
@@ -174,7 +176,7 @@ def _draws(rng: np.random.Generator, fitted: BgNbdGammaGamma, matrix: FeatureMat
     leave = np.clip(rng.beta(model.a, model.b + x, size), 1e-9, 1.0)
     n_purchases = np.minimum(rng.poisson(rate * fitted.horizons[0]), rng.geometric(leave)) * alive
     scale = rng.gamma(values.p * (x + 1.0) + values.q, 1.0 / (values.v + (x + 1.0) * spent), size)
-    value = rng.gamma(values.p * np.maximum(n_purchases, 1)) / scale
+    value = values.net_share * rng.gamma(values.p * np.maximum(n_purchases, 1)) / scale
     return np.where(n_purchases > 0, value, 0.0)
 
 

@@ -40,7 +40,7 @@ class Windows:
     history_days
         Days of orders before the window.
     log_ratio, variance
-        log(actual / forecast), and the sampling variance of the actual total in the same units.
+        log(actual / forecast), and its sampling variance.
     """
 
     place: FloatArray
@@ -116,6 +116,14 @@ def expected_totals(snapshot: Snapshot, horizon_days: int, modified: bool) -> tu
     return purchases, purchases * btyd.expected_value(of)
 
 
+def sampling_variance(n_orders: float, expected: float) -> float:
+    """Of log(n_orders / expected), by their geometric mean: a mean of many such logs is then right, to first order.
+
+    By the actual orders alone lucky windows would weigh more than unlucky ones, and small shops be forecast too high.
+    """
+    return float(_OVERDISPERSION / np.sqrt(n_orders * expected))
+
+
 def _ratio(snapshots: Snapshots, log: OrderLog, as_of: int, place: int, modified: bool) -> tuple[float, ...] | None:
     cutoff = as_of + place * BIN_DAYS * DAY_US
     snapshot = snapshots.at(cutoff)
@@ -130,7 +138,7 @@ def _ratio(snapshots: Snapshots, log: OrderLog, as_of: int, place: int, modified
         place,
         (cutoff - log.began_at) / DAY_US,
         float(np.log(n_orders / expected)),
-        float(_OVERDISPERSION * expected / n_orders**2),
+        sampling_variance(n_orders, expected),
         float(np.log(spend / value.sum())),
-        float(((spent - value) ** 2).sum() / spend**2),
+        float(((spent - value * (spend / value.sum())) ** 2).sum() / spend**2),
     )

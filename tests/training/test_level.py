@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from features.instants import DAY_US, parse_instant
-from training.level import CALENDAR_SHARE, RETAIL_CALENDAR, forecast, retail_calendar
+from training.level import CALENDAR_SHARE, RETAIL_CALENDAR, Forecast, forecasts, retail_calendar
 from training.simulation import regular, simulate
-from training.windows import Sales, Windows, sales
+from training.windows import NO_SALES, Sales, Windows, sales, sampling_variance
 
 
 def windows(ratios: list[float], variance: float = 0.0025) -> Windows:
@@ -16,6 +16,11 @@ def windows(ratios: list[float], variance: float = 0.0025) -> Windows:
     n = len(ratios)
     place = np.arange(-n, 0).astype(float)
     return Windows(place, 400.0 + 30.0 * np.arange(n), np.array(ratios, dtype=float), np.full(n, variance))
+
+
+def forecast(past: Windows, tenure_bins: np.ndarray, as_of: int, days: int, sold: Sales = NO_SALES) -> Forecast:
+    """The horizon that begins at once."""
+    return forecasts(past, tenure_bins, as_of, days, np.zeros(1), sold)[0]
 
 
 OLD = np.full(500, 60.0)
@@ -96,6 +101,16 @@ def test_the_level_of_a_longer_horizon_is_that_of_all_its_months() -> None:
     assert abs(year.mean) < abs(forecast(windows(ratios), OLD, SPRING, 90).mean)
 
 
+def test_later_horizons_are_those_of_their_own_months() -> None:
+    ratios = [0.4 * np.cos(2 * np.pi * (month + 0.5) * 30 / 365.25) for month in range(-36, 0)]
+    later = forecasts(windows(ratios), OLD, SPRING, 30, np.array([0.0, 2.0, 6.0]))
+    for begins, one in zip((0, 2, 6), later, strict=True):
+        assert one.mean == pytest.approx(0.4 * np.cos(2 * np.pi * (begins + 0.5) * 30 / 365.25), abs=0.1)
+    both = forecasts(windows(ratios), OLD, SPRING, 60, np.array([0.0]))[0]
+    first, second = forecasts(windows(ratios), OLD, SPRING, 30, np.array([0.0, 1.0]))
+    assert both.mean == pytest.approx((first.mean + second.mean) / 2.0, abs=0.01)
+
+
 def test_what_lasts_counts_by_the_share_of_a_year_that_was_seen() -> None:
     found = [forecast(windows([0.2] * n), OLD, SPRING, 90) for n in (3, 6, 9, 13)]
     assert found[1].mean < 0.06  # half a year of it may be half a season
@@ -105,7 +120,26 @@ def test_what_lasts_counts_by_the_share_of_a_year_that_was_seen() -> None:
 
 
 def test_the_level_is_clipped() -> None:
-    assert forecast(windows([3.0] * 36), OLD, SPRING, 30).mean <= 0.9
+    assert forecast(windows([9.0] * 36), OLD, SPRING, 30).mean <= 2.5
+
+
+def test_a_season_may_be_strong() -> None:
+    """Halloween, garden, ski: seven times the average in the season, a seventh out of it."""
+    ratios = [2.0 * np.cos(2 * np.pi * (month + 0.5) * 30 / 365.25) for month in range(-36, 0)]
+    peak, trough = forecasts(windows(ratios), OLD, SPRING, 30, np.array([0.0, 6.0]))
+    assert peak.mean == pytest.approx(2.0, abs=0.25)
+    assert trough.mean == pytest.approx(-2.0, abs=0.25)
+
+
+def test_few_orders_a_month_are_no_reason_to_expect_more() -> None:
+    """Five orders a month as often too many as too few: lucky months must not weigh more."""
+    rng, places, found = np.random.default_rng(1), np.arange(-36.0, 0.0), []
+    for _ in range(60):
+        n_orders = np.maximum(rng.poisson(5.0, 36), 1).astype(float)
+        variance = np.array([sampling_variance(n, 5.0) for n in n_orders])
+        past = Windows(places, 400.0 + 30.0 * np.arange(36), np.log(n_orders / 5.0), variance)
+        found.append(forecast(past, OLD, SPRING, 365).mean)
+    assert abs(np.mean(found)) < 0.03
 
 
 def test_the_first_months_of_a_log_tell_the_season_ahead_where_the_shop_is_older() -> None:
