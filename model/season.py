@@ -35,9 +35,10 @@ class Season:
     def shifts(self, as_of: int) -> tuple[FloatArray, FloatArray]:
         """Logs of how much more is ordered, and spent, in the horizons that begin at `as_of`, shape (n_horizons,) each.
 
-        Straight lines lie between the steps. 0 at the training and before; each later year is the second one again.
+        By whole days, so that an answer stands for a day; straight lines lie between the steps. 0 on the day of the
+        training and before; each later year is the second one again.
         """
-        days, last = max(as_of - self.trained_on, 0) / DAY_US, float(N_STEPS * STEP_DAYS)
+        days, last = max(as_of - self.trained_on, 0) // DAY_US, N_STEPS * STEP_DAYS
         place = (days if days <= last else last - _YEAR + (days - last) % _YEAR) / STEP_DAYS
         steps = np.arange(N_STEPS + 1.0)
         orders, value = (

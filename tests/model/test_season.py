@@ -29,7 +29,17 @@ RISING = Season(TRAINED, np.array([STEPS, STEPS / 2]), np.array([2 * STEPS, STEP
 
 @pytest.mark.parametrize(
     ("days", "steps"),
-    [(-400, 0.0), (0, 0.0), (15, 0.5), (345, 11.5), (705, 23.5), (720, 24.0), (755.25, 13.0), (4 * 365.25 + 390, 13.0)],
+    [
+        (-400, 0.0),
+        (0, 0.0),
+        (0.99, 0.0),
+        (15, 0.5),
+        (15.99, 0.5),
+        (705, 23.5),
+        (720, 24.0),
+        (755, 389.75 / 30),
+        (1851, 390 / 30),
+    ],
 )
 def test_the_level_lies_on_lines_between_the_steps_and_repeats_the_second_year(days: float, steps: float) -> None:
     orders, value = RISING.shifts(TRAINED + round(days * DAY_US))
