@@ -190,13 +190,15 @@ def _prior(prior: Prior) -> dict[str, Any]:
         "orders": prior.orders.tolist(),
         "clv": prior.clv.tolist(),
         "by": {column: {value: _prior(one) for value, one in values.items()} for column, values in prior.by.items()},
+        "without_order": _prior(prior.without_order) if prior.without_order else None,
     }
 
 
 def _read_prior(saved: dict[str, Any]) -> Prior:
     probability, orders, clv = (np.array(saved[name]) for name in ("purchase_probability", "orders", "clv"))
     by = {column: {value: _read_prior(one) for value, one in values.items()} for column, values in saved["by"].items()}
-    return Prior(probability, orders, clv, by)
+    without_order = _read_prior(saved["without_order"]) if saved["without_order"] else None
+    return Prior(probability, orders, clv, by, without_order)
 
 
 def _spread(spread: Spread) -> dict[str, Any]:

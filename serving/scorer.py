@@ -192,7 +192,7 @@ def score(
         if len(matrix.customers)
         else model.prior.predictions(model.horizons, 0)
     )
-    everyone = _with_prior(bundle, answers, known, acquired)
+    everyone = _with_prior(bundle, answers, known, acquired, seen=~known & (np.diff(past.starts) > 0))
     taken = question.terms.apply(everyone)
     predictions = _chosen(taken, question.horizons)
     return Answers(
@@ -253,11 +253,11 @@ def _require_currency(bundle: Bundle, log: OrderLog) -> None:
 
 
 def _with_prior(
-    bundle: Bundle, answers: Predictions, known: BoolArray, acquired: Sequence[Mapping[str, Any]]
+    bundle: Bundle, answers: Predictions, known: BoolArray, acquired: Sequence[Mapping[str, Any]], seen: BoolArray
 ) -> Predictions:
     if known.all():
         return answers
-    whole = bundle.model.prior.predictions(answers.horizons, len(known), acquired)
+    whole = bundle.model.prior.predictions(answers.horizons, len(known), acquired, seen)
     for name in ("purchase_probability", "orders", "clv", "p_alive", "lower", "upper", "next_order_days"):
         getattr(whole, name)[known] = getattr(answers, name)
     return whole

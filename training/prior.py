@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -16,6 +16,7 @@ from features.orders import OrderLog
 from features.segments import Segments
 from model.prior import Prior
 from training.extremes import most_usual
+from training.labels import label_window
 
 MIN_NEWCOMERS: Final = 30
 """Customers acquired in one way from which that way has a value of its own; a half is no smaller."""
@@ -41,7 +42,7 @@ def fit_prior(log: OrderLog, as_of: int, horizons: Sequence[int], *, cut: bool =
         codes = _first_codes(log, as_of, column)
         found = {str(value): _shrunk(everyone, seen, codes == code) for code, value in enumerate(values)}
         by[column] = {value: prior for value, prior in found.items() if prior is not None}
-    return Prior(everyone.purchase_probability, everyone.orders, everyone.clv, by)
+    return replace(everyone, by=by, without_order=_without_order(log, as_of, horizons, everyone))
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,26 @@ def first_horizons(log: OrderLog, since: int, until: int, days: int) -> FirstHor
     return FirstHorizons(matured, first_at[matured], orders[usual] > 0, orders[usual], spend[usual])
 
 
+def _without_order(log: OrderLog, as_of: int, horizons: Sequence[int], newcomer: Prior) -> Prior | None:
+    """What those did who had rows but no order at the last moment whose horizon has passed, shrunk to a newcomer."""
+    means, counts = [], []
+    for days in horizons:
+        moment = min(as_of, log.complete_until) - days * DAY_US
+        events = Events(before(log, moment))
+        who = np.flatnonzero((events.lengths > 0) & (events.sum(events.amount > 0.0) == 0.0))
+        labels = label_window(log, who, moment, days)
+        columns = (
+            labels.purchased.astype(np.float64),
+            labels.n_orders,
+            np.minimum(labels.spend, most_usual(labels.spend)),
+        )
+        means.append([float(column.mean()) if len(who) else 0.0 for column in columns])
+        counts.append(len(who))
+    if not any(counts):
+        return None
+    return _weighed(newcomer, np.array(means).T, np.array(counts, dtype=np.float64))
+
+
 def _first_codes(log: OrderLog, as_of: int, column: str) -> IntArray:
     """Code of a column on each customer's first order, -1 where null or without an order, shape (n_customers,)."""
     events = Events(before(log, as_of))
@@ -115,7 +136,11 @@ def _shrunk(everyone: Prior, seen: Sequence[FirstHorizons], of: BoolArray) -> Pr
     counts = np.array([int(of[found.matured].sum()) for found in seen], dtype=np.float64)
     if counts.max() < MIN_NEWCOMERS:
         return None
-    own = np.array([found.means(of) for found in seen]).T
+    return _weighed(everyone, np.array([found.means(of) for found in seen]).T, counts)
+
+
+def _weighed(everyone: Prior, own: FloatArray, counts: FloatArray) -> Prior:
+    """Means of `counts` customers, shape (3, K), drawn towards those of all."""
     weight = counts / (counts + SHRINK)
     whole = (everyone.purchase_probability, everyone.orders, everyone.clv)
     return Prior(*(weight * mine + (1.0 - weight) * theirs for mine, theirs in zip(own, whole, strict=True)))

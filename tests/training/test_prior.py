@@ -68,3 +68,41 @@ def test_a_request_may_say_how_a_newcomer_came(shop: OrderLog, tmp_path: Path) -
     expected = [bundle.model.prior.of(how).clv[0] for how in ({"channel": "email"}, {"channel": "ads"}, {})]
     assert found == expected
     assert len(set(found)) == 3
+
+
+@pytest.fixture
+def giveaway(log_of: Make, shop: OrderLog) -> OrderLog:
+    """The shop, and 300 people who took a free sample, of whom 6 ordered for 50 a month before the end."""
+    ids = shop.customer_ids[np.repeat(np.arange(shop.n_customers), np.diff(shop.starts))]
+    at = shop.ordered_at.astype("datetime64[us]").astype(str)
+    rows = list(zip(ids.tolist(), at.tolist(), shop.amount.tolist(), strict=True))
+    rows += [(f"free{number:03d}", "2023-10-01", 0.0) for number in range(300)]
+    return log_of([*rows, *[(f"free{number:03d}", "2024-02-01", 50.0) for number in range(6)]])
+
+
+def test_who_took_a_free_sample_is_no_newcomer(giveaway: OrderLog, shop: OrderLog) -> None:
+    prior = fit_prior(giveaway, giveaway.complete_until, (30,))
+    newcomer = fit_prior(shop, shop.complete_until, (30,))
+    assert newcomer.without_order is None
+    assert prior.clv[0] == pytest.approx(newcomer.clv[0], rel=0.02)
+    assert prior.without_order is not None
+    assert prior.without_order.clv[0] == pytest.approx(300 / 350 * 6 * 50.0 / 300 + 50 / 350 * prior.clv[0])
+    assert prior.without_order.orders[0] == pytest.approx(300 / 350 * 6 / 300 + 50 / 350 * prior.orders[0])
+
+
+def test_free_samples_are_answered_by_what_such_people_did(giveaway: OrderLog, tmp_path: Path) -> None:
+    provenance = Provenance("2024-02-25T00:00:00Z", "x", "XXX", "UTC", ())
+    model = fit(giveaway, giveaway.complete_until, (30,))
+    save_bundle(tmp_path / "bundle", model, provenance)
+    bundle = load_bundle(tmp_path / "bundle")
+    body = (
+        b'{"customers": [{"customer_id": "new", "orders": []}, '
+        b'{"customer_id": "later", "orders": [{"ordered_at": "2024-05-01", "amount": 0}]}, '
+        b'{"customer_id": "free", "orders": [{"ordered_at": "2024-01-01", "amount": 0}]}, '
+        b'{"customer_id": "back", "orders": [{"ordered_at": "2024-01-01", "amount": -5}]}]}'
+    )
+    found = [one["predictions"][0]["predicted_clv"] for one in answer(bundle, body, AS_OF)["customers"]]
+    assert model.prior.without_order is not None
+    free = model.prior.without_order.clv[0]
+    assert free < 0.5 * model.prior.clv[0]
+    assert found == [model.prior.clv[0], model.prior.clv[0], free, free]
