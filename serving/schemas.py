@@ -80,7 +80,7 @@ class CustomerScores(Given):
         str,
         Field(
             description="`model`; or `prior` for a customer without an order: what a new customer brings on average, "
-            "percentile and tier included."
+            "or, with rows of 0 or refunds alone, what such customers brought; percentile and tier included."
         ),
     ]
     historic_clv: Annotated[float, Field(description="Net value of all orders so far, refunds taken off, money.")]
