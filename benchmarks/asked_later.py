@@ -25,6 +25,7 @@ from features.orders import OrderLog
 from model.clv import ClvModel
 from training.fitting import fit
 from training.labels import Labels, label_window
+from training.metrics import Scored, evaluate
 
 TRAININGS = {
     "CDNOW": ("1997-06-15", "1997-08-01"),
@@ -65,17 +66,12 @@ def fitted(log: OrderLog, as_of: int, horizon: int) -> Iterator[ClvModel]:
 def errors(model: ClvModel, matrix: FeatureMatrix, truth: Labels) -> FloatArray:
     """Log of actual over predicted value, and orders; mean absolute and root mean square error; Brier score."""
     answers = model.predict(matrix)
-    clv, chance = answers.clv[:, 0], answers.purchase_probability[:, 0]
-    off = clv - truth.spend
-    return np.array(
-        [
-            np.log(truth.spend.sum() / clv.sum()),
-            np.log(truth.n_orders.sum() / answers.orders.sum()),
-            np.abs(off).mean(),
-            np.sqrt((off**2).mean()),
-            ((chance - truth.purchased) ** 2).mean(),
-        ]
+    predicted = (answers.clv, answers.purchase_probability, answers.lower, answers.upper)
+    found = evaluate(Scored(truth.spend, truth.purchased, *(column[:, 0] for column in predicted)))
+    totals = (
+        np.log(total.sum() / of.sum()) for total, of in ((truth.spend, answers.clv), (truth.n_orders, answers.orders))
     )
+    return np.array([*totals, *(found[metric] for metric in ("mae", "rmse", "brier"))], dtype=np.float64)
 
 
 def main() -> None:

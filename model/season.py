@@ -56,7 +56,11 @@ class Season:
         more_orders, more_value = self.shifts(as_of)
         if not more_orders.any() and not more_value.any():
             return probability, orders, clv
-        busier = np.exp(more_orders)
-        with np.errstate(divide="ignore"):  # a certain purchase stays one
-            chance = -np.expm1(np.log1p(-probability) * busier)
-        return chance, np.maximum(orders * busier, chance), clv * np.exp(more_value)
+        chance = at_rate(probability, more_orders)
+        return chance, np.maximum(orders * np.exp(more_orders), chance), clv * np.exp(more_value)
+
+
+def at_rate(probability: FloatArray, log_times: FloatArray | float) -> FloatArray:
+    """Chance of at least one event when the rate of events is exp(log_times) times what it was; shape as given."""
+    with np.errstate(divide="ignore"):  # what is certain stays so
+        return np.asarray(-np.expm1(np.log1p(-probability) * np.exp(log_times)))

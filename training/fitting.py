@@ -25,7 +25,7 @@ from features.orders import OrderLog
 from model.btyd import Btyd
 from model.clv import ClvModel, HorizonModel, Part, Typical, btyd_scores, input_names
 from model.predictions import Predictions
-from model.season import N_STEPS, Season
+from model.season import N_STEPS, Season, at_rate
 from model.standing import Standing, measure, rfm_edges
 from training.cutoffs import training_cutoffs
 from training.examples import Examples, Snapshot, Snapshots, training_examples
@@ -105,7 +105,7 @@ def _fit(
     now = known.at(as_of)
     _require_enough(now.matrix)
     features, modified = informative(now.matrix), now.fits.prefers_modified()
-    windows, parts, later = past_of(known, past, as_of, modified), [], []
+    windows, parts, levels = past_of(known, past, as_of, modified), [], []
     for horizon in horizons:
         cutoffs = training_cutoffs(past, as_of, horizon)
         if not cutoffs:
@@ -117,15 +117,17 @@ def _fit(
         told.stage(f"features as of {len(cutoffs)} cut-offs")
         examples = _usual(training_examples(known, past, cutoffs, horizon, features, seed, modified))
         told.stage(f"{horizon}-day models on {len(examples):,} examples of {len(cutoffs)} cut-offs")
-        level, *next_levels = windows.levels(horizon, np.arange(N_STEPS + 1.0))
-        later.append([(one.orders.mean - level.orders.mean, one.value.mean - level.value.mean) for one in next_levels])
+        levels.append(windows.levels(horizon, np.arange(N_STEPS + 1.0)))
+        level = levels[-1][0]
         grown = fit_horizon(examples, input_names(features), horizon, seed, level.value.sd)
         parts.append(set_level(grown, now, now.btyd(modified), features, level))
     returns = fit_next_order(examples.rows(examples.n_orders > 0), input_names(features), seed)
     unmeasured = Standing(np.zeros(101), rfm_edges(now.matrix), 1.0)  # needs what the model predicts
     btyd = now.btyd(modified)
     prior = fit_prior(past, as_of, horizons, cut=btyd.purchases.of_cut_log)
-    season = Season(as_of, *np.pad(np.array(later), ((0, 0), (1, 0), (0, 0))).transpose(2, 0, 1))
+    orders = np.array([[level.orders.mean for level in later] for later in levels])
+    value = np.array([[level.value.mean for level in later] for later in levels])
+    season = Season(as_of, orders - orders[:, :1], value - value[:, :1])
     model = ClvModel(features, btyd, tuple(parts), season, returns, prior, unmeasured)
     answers = model.predict(now.matrix, threads=CORES)
     primary = np.ascontiguousarray(answers.clv[:, answers.place(model.primary_horizon)])
@@ -157,8 +159,7 @@ def set_level(grown: HorizonModel, now: Snapshot, fitted: Btyd, features: Sequen
     odds = grown.curve.joined(btyd.rhythm)
     z = grown.churn.score(inputs, odds, CORES)
     chance, forecast = expit(btyd.probability), expit(btyd.probability) * np.exp(btyd.spend)
-    busier = -np.expm1(np.log1p(-chance) * np.exp(level.orders.mean))  # chance of an event at a rate so much higher
-    target = float(np.clip(busier.mean(), 1e-4, 0.995))
+    target = float(np.clip(at_rate(chance, level.orders.mean).mean(), 1e-4, 0.995))
     shift = root(lambda k: float(expit(z + k).mean() - target))
     probability = expit(z + shift)
     more = np.exp(grown.orders.score(inputs, btyd.orders, CORES))

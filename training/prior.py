@@ -107,14 +107,13 @@ def _without_order(log: OrderLog, as_of: int, horizons: Sequence[int], newcomer:
         moment = min(as_of, log.complete_until) - days * DAY_US
         events = Events(before(log, moment))
         who = np.flatnonzero((events.lengths > 0) & (events.sum(events.amount > 0.0) == 0.0))
-        labels = label_window(log, who, moment, days)
-        columns = (
-            labels.purchased.astype(np.float64),
-            labels.n_orders,
-            np.minimum(labels.spend, most_usual(labels.spend)),
-        )
-        means.append([float(column.mean()) if len(who) else 0.0 for column in columns])
         counts.append(len(who))
+        if not len(who):
+            means.append((0.0, 0.0, 0.0))
+            continue
+        labels = label_window(log, who, moment, days)
+        spend = np.minimum(labels.spend, most_usual(labels.spend))
+        means.append((float(labels.purchased.mean()), float(labels.n_orders.mean()), float(spend.mean())))
     if not any(counts):
         return None
     return _weighed(newcomer, np.array(means).T, np.array(counts, dtype=np.float64))

@@ -10,11 +10,13 @@ import numpy as np
 from features.arrays import FloatArray
 from features.instants import DAY_US
 from features.orders import OrderLog
+from model.season import STEP_DAYS
 from training.examples import Snapshot, Snapshots
 from training.extremes import most_usual
 from training.labels import label_window
 
-BIN_DAYS: Final = 30
+BIN_DAYS: Final = STEP_DAYS
+"""What is learnt from is as fine as what is told ahead."""
 MAX_WINDOWS: Final = 37
 """Three years and a month of windows: each season is seen thrice."""
 MIN_HISTORY_DAYS: Final = 90
