@@ -106,7 +106,8 @@ def fit(path: Path) -> Numbers:
     frame = pd.read_parquet(path)
     days = (frame[name].to_numpy(np.float64) for name in ("frequency", "recency", "T", "day_value", "monetary_value"))
     repeats, last, tenure, day_value, repeat_value = days
-    of = Summary(repeats, last, tenure, day_value, np.where(repeats > 0, repeat_value, np.nan), 0.0)
+    later = np.where(repeats > 0, repeat_value, np.nan)
+    of = Summary(repeats, last, tenure, day_value, later, repeats + 1.0, 0.0)
     fitted, seconds_fit = _clocked(lambda: Fits(of).textbook)
     _, seconds_predict = _clocked(lambda: _expected(fitted, of))
     return {"customers": len(frame), "seconds_fit": seconds_fit, "seconds_predict": seconds_predict}

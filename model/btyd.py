@@ -35,6 +35,8 @@ class Summary:
         Mean value of a purchase day, the first one included, before refunds, > 0.
     repeat_value
         The same without the first day; NaN without repeats.
+    orders
+        On all purchase days, >= 1 on each.
     as_of_day
         Whole days from 1970-01-01 UTC to `as_of`; models with `truncation` ask for it.
     alive
@@ -46,6 +48,7 @@ class Summary:
     tenure_days: FloatArray
     day_value: FloatArray
     repeat_value: FloatArray
+    orders: FloatArray
     as_of_day: float
     alive: dict[BgNbd, FloatArray] = field(default_factory=dict, compare=False, repr=False)
 
@@ -61,10 +64,11 @@ class Summary:
     def rows(self, keep: BoolArray | IntArray) -> Summary:
         """Return some of the rows."""
         repeats, last, tenure = self.repeats[keep], self.last_days[keep], self.tenure_days[keep]
-        return Summary(repeats, last, tenure, self.day_value[keep], self.repeat_value[keep], self.as_of_day)
+        day_value, repeat_value, orders = self.day_value[keep], self.repeat_value[keep], self.orders[keep]
+        return Summary(repeats, last, tenure, day_value, repeat_value, orders, self.as_of_day)
 
 
-SUMMARISED: Final = ("purchase_days", "tenure_days", "gross_spend", "recency_days", "first_day_spend")
+SUMMARISED: Final = ("purchase_days", "tenure_days", "gross_spend", "recency_days", "first_day_spend", "frequency")
 """Features that a summary is made of."""
 
 
@@ -74,7 +78,8 @@ def summarise(matrix: FeatureMatrix) -> Summary:
     last = np.where(days > 1, tenure - matrix.column("recency_days"), 0.0)
     with np.errstate(divide="ignore", invalid="ignore"):
         later = ratio(spent - matrix.column("first_day_spend"), days - 1.0)
-    return Summary(days - 1.0, last, tenure, spent / days, later, float(matrix.as_of // DAY_US))
+    orders = matrix.column("frequency")
+    return Summary(days - 1.0, last, tenure, spent / days, later, orders, float(matrix.as_of // DAY_US))
 
 
 SEEN_WITHIN: Final = 5.0
@@ -201,6 +206,10 @@ class GammaGamma:
         return self.net_share * self.p * (self.v + n_values * mean_value) / (self.p * n_values + self.q - 1.0)
 
 
+DAYS_BEFORE: Final = 3.0
+"""As many purchase days of one's own weigh as much as what is typical of the shop."""
+
+
 @dataclass(frozen=True)
 class Btyd:
     """How often, and how much.
@@ -213,11 +222,14 @@ class Btyd:
         Gamma-Gamma on all purchase days of all customers.
     repeat_value
         Gamma-Gamma on the days after the first, of customers who have some: the textbook's choice.
+    orders_a_day
+        Orders on a purchase day of the typical customer, >= 1: the formulas count days.
     """
 
     purchases: BgNbd
     value: GammaGamma
     repeat_value: GammaGamma
+    orders_a_day: float = 1.0
 
     def expected_value(self, of: Summary) -> FloatArray:
         """Expected net value of a purchase day, money: the geometric mean of two Gamma-Gamma views.
@@ -228,6 +240,10 @@ class Btyd:
         counted = self.value.expected_value(of.repeats + 1.0, of.day_value)
         shrunk = self.repeat_value.expected_value(of.repeats, of.day_value)
         return np.sqrt(counted * shrunk)
+
+    def own_orders_a_day(self, of: Summary) -> FloatArray:
+        """Orders on each customer's next purchase day, >= 1: those so far, and DAYS_BEFORE days of the typical one."""
+        return (of.orders + DAYS_BEFORE * self.orders_a_day) / (of.repeats + 1.0 + DAYS_BEFORE)
 
     def conditional(self, of: Summary, horizon_days: float) -> tuple[FloatArray, FloatArray, FloatArray]:
         """(P(purchase), E[purchases | purchase] >= 1, E[value of a purchase]) within the horizon."""

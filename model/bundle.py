@@ -30,7 +30,7 @@ from model.season import Season
 from model.spread import Spread
 from model.standing import Standing
 
-FORMAT: Final = 5
+FORMAT: Final = 6
 MANIFEST: Final = "manifest.json"
 REGISTERED: Final = "registered.json"
 NEXT_ORDER: Final = "next_order.txt"
@@ -236,7 +236,12 @@ def _model(folder: Path, manifest: dict[str, Any]) -> ClvModel:
     btyd = manifest["btyd"]
     return ClvModel(
         features=tuple(manifest["features"]),
-        btyd=Btyd(BgNbd(**btyd["purchases"]), GammaGamma(**btyd["value"]), GammaGamma(**btyd["repeat_value"])),
+        btyd=Btyd(
+            BgNbd(**btyd["purchases"]),
+            GammaGamma(**btyd["value"]),
+            GammaGamma(**btyd["repeat_value"]),
+            btyd["orders_a_day"],
+        ),
         parts=tuple(
             HorizonModel(
                 h,

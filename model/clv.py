@@ -172,12 +172,13 @@ def btyd_scores(btyd: Btyd, of: Summary, horizon_days: int) -> BtydScores:
         probability * orders,
         orders * value,
     )
+    more = orders * btyd.own_orders_a_day(of) - 1.0
     odds, silent = logit(probability), np.maximum(of.tenure_days - of.last_days, 0.0)
     columns = [probability, expected, alive, value, expected * value, orders, spend]
     return BtydScores(
         inputs=np.stack(columns, axis=1),
         probability=odds,
-        orders=np.log(np.maximum(orders - 1.0, 0.05)),
+        orders=np.log(np.maximum(more, 0.05)),
         spend=np.log(np.maximum(spend, 1e-6)),
         value=np.log(np.maximum(probability * spend, 1e-9)),
         rhythm=np.stack([np.log1p(of.repeats), np.log1p(silent), odds], axis=1),

@@ -47,12 +47,12 @@ class Fits:
     @cached_property
     def textbook(self) -> Btyd:
         """Nobody leaves after the first purchase."""
-        return Btyd(fit_bg_nbd(self.of, truncated=True), *self._values)
+        return Btyd(fit_bg_nbd(self.of, truncated=True), *self._values, self._orders_a_day)
 
     @cached_property
     def modified(self) -> Btyd:
         """Anybody may."""
-        return Btyd(fit_bg_nbd(self.of, modified=True, truncated=True), *self._values)
+        return Btyd(fit_bg_nbd(self.of, modified=True, truncated=True), *self._values, self._orders_a_day)
 
     @cached_property
     def _values(self) -> tuple[GammaGamma, GammaGamma]:
@@ -61,6 +61,10 @@ class Fits:
             fit_gamma_gamma(of.repeats + 1.0, of.day_value, self.net_share),
             fit_gamma_gamma(of.repeats[repeat], of.repeat_value[repeat], self.net_share),
         )
+
+    @property
+    def _orders_a_day(self) -> float:
+        return float((self.of.orders / (self.of.repeats + 1.0)).mean()) if len(self.of.repeats) else 1.0
 
     def prefers_modified(self) -> bool:
         """Whether the modified story holds for this past: unless the textbook's is clearly likelier.

@@ -42,7 +42,7 @@ class Snapshot:
 
     @cached_property
     def _summarised(self) -> FeatureMatrix:
-        return feature_matrix(self.log, self.cutoff, (*SUMMARISED, "frequency", "historic_clv"))
+        return feature_matrix(self.log, self.cutoff, (*SUMMARISED, "historic_clv"))
 
     @property
     def customers(self) -> IntArray:
@@ -53,12 +53,6 @@ class Snapshot:
     def summary(self) -> Summary:
         """Their summaries."""
         return summarise(self._summarised)
-
-    @cached_property
-    def orders_a_day(self) -> float:
-        """Orders on a purchase day, mean over all of them: buy-till-you-die models count days."""
-        orders, days = (self._summarised.column(name).sum() for name in ("frequency", "purchase_days"))
-        return float(orders / days)
 
     @cached_property
     def net_share(self) -> float:

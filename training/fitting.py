@@ -163,8 +163,7 @@ def set_level(grown: HorizonModel, now: Snapshot, fitted: Btyd, features: Sequen
     shift = root(lambda k: float(expit(z + k).mean() - target))
     probability = expit(z + shift)
     more = np.exp(grown.orders.score(inputs, btyd.orders, CORES))
-    n_days = float((chance * (1.0 + np.exp(btyd.orders))).sum() * np.exp(level.orders.mean))
-    n_orders = n_days * now.orders_a_day
+    n_orders = float((chance * (1.0 + np.exp(btyd.orders))).sum() * np.exp(level.orders.mean))
     further = np.log(max(n_orders - probability.sum(), 1e-3 * n_orders) / (probability @ more))
     scores = grown.spend.score(inputs, btyd.spend, CORES), grown.value.score(inputs, btyd.value, CORES)
     spend = np.exp(grown.log_spend(*scores, probability))

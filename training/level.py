@@ -18,6 +18,8 @@ The first windows of a log have no forecast, since nobody is known yet. But wher
 its log, what it sold says as much: a log of one year ends where its own first months tell the season
 ahead. So there the log of all sales of each 30 days stands beside the ratios, as s with a level and a
 small growth of its own.
+
+Value is forecast in the prices of the past: what `training.prices` says of them is added to s of value.
 """
 
 from __future__ import annotations
@@ -32,7 +34,18 @@ from features.arrays import FloatArray
 from features.instants import DAY_US
 from features.orders import OrderLog
 from training.examples import Snapshots
-from training.windows import BIN_DAYS, MIN_HISTORY_DAYS, NO_SALES, Sales, Windows, ratios, sales
+from training.prices import STEADY, Prices, prices_of
+from training.windows import (
+    BIN_DAYS,
+    MIN_HISTORY_DAYS,
+    NO_SALES,
+    YEAR_DAYS,
+    Sales,
+    Windows,
+    ratios,
+    sales,
+    yearly,
+)
 
 RETAIL_CALENDAR: Final = (-0.14, -0.10, -0.05, -0.05, -0.05, -0.07, -0.10, -0.05, -0.02, 0.04, 0.18, 0.42)
 """Log of retail sales per day, January to December, less their mean over the year and their growth.
@@ -43,7 +56,6 @@ sell (GAFO) and of mail order and electronic shopping.
 CALENDAR_SHARE, CALENDAR_SPREAD = 0.4, 0.3
 """How much of that calendar a shop follows: mean and standard deviation over shops."""
 
-_YEAR: Final = 365.25
 _CONSTANT, _SEASON, _SHOCK = (0.03, 0.1), (0.03, 0.1, 0.2, 0.4, 0.8), (0.05, 0.1, 0.2)
 """Standard deviations of the parts of s, in log units."""
 _SHOCK_DAYS: Final = (30.0, 120.0)
@@ -82,20 +94,21 @@ class Past:
     ----------
     orders, value
         The windows that ended by `as_of`, and what was sold, of each kind.
-    tenure_bins
-        As `forecast` takes them.
+    tenure_bins, prices
+        As `forecasts` takes them; the rate of orders has no prices.
     """
 
     as_of: int
     orders: tuple[Windows, Sales]
     value: tuple[Windows, Sales]
     tenure_bins: FloatArray
+    prices: Prices
 
     def levels(self, horizon_days: int, starts: FloatArray) -> list[Level]:
         """Forecast the level of the horizons that begin so many bins after `as_of`; `starts` as in `forecasts`."""
         orders, value = (
-            forecasts(windows, self.tenure_bins, self.as_of, horizon_days, starts, sold)
-            for windows, sold in (self.orders, self.value)
+            forecasts(windows, self.tenure_bins, self.as_of, horizon_days, starts, sold, prices)
+            for (windows, sold), prices in ((self.orders, STEADY), (self.value, self.prices))
         )
         return [Level(*both) for both in zip(orders, value, strict=True)]
 
@@ -106,7 +119,7 @@ def past_of(snapshots: Snapshots, log: OrderLog, as_of: int, modified: bool) -> 
     tenure_bins = np.sort(snapshots.at(as_of).summary.tenure_days) / BIN_DAYS
     orders, value = (Windows(table[:, 0], table[:, 1], *table[:, k : k + 2].T) for k in (2, 4))
     of_orders, of_value = sales(log, as_of)
-    return Past(as_of, (orders, of_orders), (value, of_value), tenure_bins)
+    return Past(as_of, (orders, of_orders), (value, of_value), tenure_bins, prices_of(log, as_of))
 
 
 def forecasts(
@@ -116,6 +129,7 @@ def forecasts(
     horizon_days: int,
     starts: FloatArray,
     sold: Sales = NO_SALES,
+    prices: Prices = STEADY,
 ) -> list[Forecast]:
     """Log of the total ratio over each horizon, its mean clipped to ±2.5; the calendar's ± 0.3 without matured windows.
 
@@ -130,17 +144,18 @@ def forecasts(
     bins = np.arange(-max(np.ceil(tenure_bins[-1]), len(sold.place)) - 1.0, n_ahead)
     since = np.arange(n_ahead) - starts[:, None]
     shares = np.where(since < 0.0, 0.0, np.clip(horizon_days / BIN_DAYS - since, 0.0, 1.0)) * BIN_DAYS / horizon_days
-    calendar = retail_calendar(bins, as_of)
+    calendar, (dearer, unsure_prices) = retail_calendar(bins, as_of), prices.over(bins)
+    known = CALENDAR_SHARE * calendar + dearer, CALENDAR_SPREAD**2 * np.outer(calendar, calendar) + unsure_prices
     found = [
         row
         for memory in _MEMORY_DAYS
-        for row in _posteriors(past, sold, bins, _contrasts(past, tenure_bins, bins, memory), shares, calendar)
+        for row in _posteriors(past, sold, bins, _contrasts(past, tenure_bins, bins, memory), shares, known)
     ]
     scores, of_ratios = np.array([score for score, _ in found]), np.array([ratios for _, ratios in found])
     weights = np.exp(scores - scores.max())
     expected, mean, variance = np.average(of_ratios, axis=0, weights=weights)
     between = np.average((of_ratios[:, 1] - mean) ** 2, axis=0, weights=weights)
-    seen = min(1.0, len(past.place) * BIN_DAYS / _YEAR)
+    seen = min(1.0, len(past.place) * BIN_DAYS / YEAR_DAYS)
     unsure = ((1.0 - seen) * (mean - expected)) ** 2
     sd = np.sqrt(variance + between + unsure) if seen else np.full(len(starts), UNKNOWN_SD)
     means = np.clip(expected + seen * (mean - expected), -_CLIP, _CLIP)
@@ -176,11 +191,12 @@ def _posteriors(
     bins: FloatArray,
     contrasts: tuple[FloatArray, FloatArray],
     shares: FloatArray,
-    calendar: FloatArray,
+    known: tuple[FloatArray, FloatArray],
 ) -> list[tuple[float, FloatArray]]:
-    """Per setting: log evidence + log prior; what the calendar expects, mean and variance of each horizon's ratio.
+    """Per setting: log evidence + log prior; what was known, mean and variance of each horizon's ratio.
 
-    Each horizon is a row of `shares`, the weights of the bins ahead; the ratios have shape (3, n_horizons).
+    `known` is what calendar and prices say of s, mean and covariance, shapes (n_bins,) and (n_bins, n_bins). Each
+    horizon is a row of `shares`, the weights of the bins ahead; the ratios have shape (3, n_horizons).
     """
     seen, ahead = contrasts
     sold_in = (bins[None, :] == sold.place[:, None]).astype(np.float64)
@@ -188,15 +204,13 @@ def _posteriors(
     apart = np.abs(bins[:, None] - bins[None, :]) * float(BIN_DAYS)
     both = np.concatenate([seen, sold_in, shares @ ahead])
     of_ratios = np.concatenate([np.ones(len(seen)), np.zeros(len(sold_in)), np.ones(len(shares))])
-    years = np.concatenate([np.zeros(len(seen)), sold.place * BIN_DAYS / _YEAR, np.zeros(len(shares))])
+    years = np.concatenate([np.zeros(len(seen)), sold.place * BIN_DAYS / YEAR_DAYS, np.zeros(len(shares))])
     years[of_ratios == 0.0] -= years[of_ratios == 0.0].mean() if len(sold_in) else 0.0
     apart_from_s = _SALES_LEVEL**2 * np.outer(1.0 - of_ratios, 1.0 - of_ratios) + _SALES_GROWTH**2 * np.outer(
         years, years
     )
-    turned = both @ calendar
-    expected = CALENDAR_SHARE * turned
-    followed = np.outer(turned, turned) * CALENDAR_SPREAD**2
-    season = both @ (np.exp(-2.0 * np.sin(np.pi * apart / _YEAR) ** 2 / 0.6**2 - apart / (20 * _YEAR))) @ both.T
+    expected, followed = both @ known[0], both @ known[1] @ both.T
+    season = both @ yearly(apart) @ both.T
     young = 0.1 * np.exp(-(past.history_days - MIN_HISTORY_DAYS) / 60.0)
     noise = np.diag(np.concatenate([past.variance + young**2 + 1e-4, sold.variance + _SALES_NOISE**2]))
     total = sold.log_total - (sold.log_total.mean() if len(sold_in) else 0.0)

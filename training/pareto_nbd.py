@@ -128,7 +128,8 @@ def fit_pareto_nbd(of: Summary) -> ParetoNbd:
     if not len(of.repeats):
         return ParetoNbd(1.0, 30.0, 1.0, 30.0)
     rows, weights = np.unique(np.stack([of.repeats, of.last_days, of.tenure_days]), axis=1, return_counts=True)
-    weeks = Summary(rows[0], rows[1] / _DAYS_PER_WEEK, rows[2] / _DAYS_PER_WEEK, rows[0], rows[0], 0.0)
+    repeats, last, tenure = rows[0], rows[1] / _DAYS_PER_WEEK, rows[2] / _DAYS_PER_WEEK
+    weeks = Summary(repeats, last, tenure, repeats, repeats, repeats, 0.0)
 
     def loss(theta: FloatArray) -> float:
         likelihood = float((weights * ParetoNbd(*np.exp(theta)).log_likelihood(weeks)).sum())

@@ -25,6 +25,10 @@ from training.trees import N_FOLDS, Aim, Grown, Table, fold_of, grow
 MIN_PURCHASES: Final = 10
 TREE_SHARE: Final = {"churn": 0.42, "orders": 0.55, "spend": 0.55, "value": 1.0}
 """Weight of the trees on the link scale, times N / (N + SHRINK) for N customers with a purchase to learn from."""
+MORE_SHARES: Final = (0.6, 0.8, 1.0)
+"""Weights of the trees in churn where they see what the formulas cannot: contracts, renewals, seasons of one's own."""
+CLEARLY_BETTER: Final = 0.02
+"""Share of the out-of-fold log loss by which one of them must be better."""
 SHRINK: Final = 300.0
 VALUE_SHARE: Final = 0.3
 """Weight of the one-stage view of value in the log of the value, shrunk likewise."""
@@ -53,8 +57,10 @@ def fit_horizon(
     for learnt_from in (examples, buyers):
         _require_spend_beside_each_fold(learnt_from, horizon_days, seed)
     n_buyers = len(np.unique(buyers.customers))
-    share = {part: weight * n_buyers / (n_buyers + SHRINK) for part, weight in TREE_SHARE.items()}
-    churn_aim, churn_of = _churn(examples, purchased.astype(np.float64), share["churn"])
+    known = n_buyers / (n_buyers + SHRINK)
+    share = {part: weight * known for part, weight in TREE_SHARE.items()}
+    more = [weight * known for weight in MORE_SHARES]
+    churn_aim, churn_of = _churn(examples, purchased.astype(np.float64), [share["churn"], *more])
     value_aim, value_of = _value(examples, share["value"])
     spend_aim, spend_of = _spend(buyers, share["spend"])
     orders_aim, orders_of = _orders(buyers, share["orders"])
@@ -87,17 +93,18 @@ def _table(examples: Examples, aims: Mapping[str, Aim], seed: int) -> Table:
 
 
 def _churn(
-    examples: Examples, bought: FloatArray, share: float
+    examples: Examples, bought: FloatArray, shares: Sequence[float]
 ) -> tuple[Aim, Callable[[Grown], tuple[Part, Curve, FloatArray]]]:
     """Purchase probability, calibrated by a sigmoid on scores from trees that never saw the customer.
 
     Beside the part: the smooth view, and those out-of-fold probabilities at each cut-off's own level, shape (n,).
 
-    Where nearly everyone buys there is nothing to tell apart: the buy-till-you-die model then answers alone.
+    The first weight of the trees is taken unless another is clearly better out of fold. Where nearly everyone buys
+    there is nothing to tell apart: the buy-till-you-die model then answers alone.
     """
     curve_share = CURVE_SHARE
     if len(bought) - bought.sum() < MIN_PURCHASES:
-        share = curve_share = 0.0
+        shares, curve_share = [0.0], 0.0
     forecast = expit(examples.btyd.probability)
     season = _per_cutoff(
         examples.cutoff,
@@ -108,11 +115,14 @@ def _churn(
     start = season + constant
 
     def finished(grown: Grown) -> tuple[Part, Curve, FloatArray]:
-        slope, level = calibrate(grown.scores + start, bought) if share > 0.0 else (1.0, 0.0)
-        blend = Blend(share * slope, 1.0 - share, share * (slope * constant + level))
+        slope, level = calibrate(grown.scores + start, bought) if len(shares) > 1 else (1.0, 0.0)
         curve = fit_curve(examples.btyd.rhythm, bought, season, curve_share)
         odds = curve.joined(examples.btyd.rhythm)
-        return Part(grown.trees, blend), curve, expit(blend(grown.scores, odds) + season)
+        blends = [Blend(share * slope, 1.0 - share, share * (slope * constant + level)) for share in shares]
+        joined = [blend(grown.scores, odds) + season for blend in blends]
+        losses = np.array([np.mean(np.logaddexp(0.0, scores) - bought * scores) for scores in joined])
+        best = int(losses.argmin()) if losses.min() < (1.0 - CLEARLY_BETTER) * losses[0] else 0
+        return Part(grown.trees, blends[best]), curve, expit(joined[best])
 
     return Aim("binary", bought, start), finished
 

@@ -17,6 +17,7 @@ from training.labels import label_window
 
 BIN_DAYS: Final = STEP_DAYS
 """What is learnt from is as fine as what is told ahead."""
+YEAR_DAYS: Final = 365.25
 MAX_WINDOWS: Final = 37
 """Three years and a month of windows: each season is seen thrice."""
 MIN_HISTORY_DAYS: Final = 90
@@ -71,6 +72,12 @@ class Sales:
 NO_SALES: Final = Sales(np.empty(0), np.empty(0), np.empty(0))
 
 
+def yearly(days_apart: FloatArray) -> FloatArray:
+    """Correlation of two moments of a season that comes back each year and slowly changes; shape as given."""
+    turned = np.sin(np.pi * days_apart / YEAR_DAYS) / 0.6
+    return np.asarray(np.exp(-2.0 * turned**2 - days_apart / (20.0 * YEAR_DAYS)))
+
+
 def ratios(snapshots: Snapshots, log: OrderLog, as_of: int, modified: bool) -> FloatArray:
     """Windows that ended by `as_of`, shape (k, 6).
 
@@ -112,10 +119,10 @@ def sales(log: OrderLog, as_of: int) -> tuple[Sales, Sales]:
 
 
 def expected_totals(snapshot: Snapshot, horizon_days: int, modified: bool) -> tuple[FloatArray, FloatArray]:
-    """Purchases and value that the buy-till-you-die model expects of each customer, shape (n,) each."""
+    """Orders and value that the buy-till-you-die model expects of each customer, shape (n,) each."""
     of, btyd = snapshot.summary, snapshot.btyd(modified)
     purchases = btyd.purchases.expected_purchases(of, horizon_days)
-    return purchases, purchases * btyd.expected_value(of)
+    return purchases * btyd.own_orders_a_day(of), purchases * btyd.expected_value(of)
 
 
 def sampling_variance(n_orders: float, expected: float) -> float:
@@ -130,10 +137,10 @@ def _ratio(snapshots: Snapshots, log: OrderLog, as_of: int, place: int, modified
     cutoff = as_of + place * BIN_DAYS * DAY_US
     snapshot = snapshots.at(cutoff)
     labels = label_window(log, snapshot.customers, cutoff, BIN_DAYS)
-    purchases, value = expected_totals(snapshot, BIN_DAYS, modified)
+    orders, value = expected_totals(snapshot, BIN_DAYS, modified)
     usual = value <= most_usual(value)
     spent, value = np.minimum(labels.spend, most_usual(labels.spend))[usual], value[usual]
-    n_orders, spend, expected = labels.n_orders.sum(), spent.sum(), purchases.sum() * snapshot.orders_a_day
+    n_orders, spend, expected = labels.n_orders.sum(), spent.sum(), orders.sum()
     if n_orders == 0 or spend <= 0:
         return None
     return (

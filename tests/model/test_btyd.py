@@ -21,7 +21,9 @@ SAMPLE = Path(__file__).parents[1] / "data" / "cdnow_sample_rfm.csv"
 
 def summary(x: list[float], last: list[float], tenure: list[float]) -> Summary:
     ones = np.ones(len(x))
-    return Summary(np.array(x, float), np.array(last, float), np.array(tenure, float), ones, ones, 0.0)
+    return Summary(
+        np.array(x, float), np.array(last, float), np.array(tenure, float), ones, ones, np.array(x) + 1.0, 0.0
+    )
 
 
 def test_the_published_cdnow_fit_is_found() -> None:
@@ -29,6 +31,15 @@ def test_the_published_cdnow_fit_is_found() -> None:
     fitted = fit_bg_nbd(summary(rows[:, 1], rows[:, 2] * 7, rows[:, 3] * 7))
     found = (fitted.r, fitted.alpha / 7, fitted.a, fitted.b)
     assert found == pytest.approx((0.243, 4.414, 0.793, 2.426), abs=5.1e-4)
+
+
+def test_orders_of_a_purchase_day_are_ones_own_as_far_as_they_are_known() -> None:
+    btyd = Btyd(PURCHASES, VALUES, VALUES, orders_a_day=1.2)
+    of = replace(summary([0, 0, 96], [0, 0, 90], [100, 100, 100]), orders=np.array([1.0, 9.0, 970.0]))
+    assert btyd.own_orders_a_day(of) == pytest.approx([4.6 / 4.0, 12.6 / 4.0, 973.6 / 100.0])
+    once = replace(of, orders=of.repeats + 1.0)
+    assert (replace(btyd, orders_a_day=1.0).own_orders_a_day(once) == 1.0).all()
+    assert Fits(of).textbook.orders_a_day == pytest.approx((1.0 + 9.0 + 10.0) / 3.0)
 
 
 def test_expected_purchases_equal_the_papers_equation() -> None:
@@ -133,7 +144,7 @@ def panel(n: int, days: float, shape: float, alpha: float) -> tuple[Summary, Flo
     x = rng.poisson(rate * (days - first)).astype(float)
     last = (days - first) * rng.beta(np.maximum(x, 1.0), 1.0)  # the greatest of x even draws
     ones = np.ones(len(x))
-    of = Summary(x, np.where(x > 0, last, 0.0), days - first, ones, ones, as_of_day=days)
+    of = Summary(x, np.where(x > 0, last, 0.0), days - first, ones, ones, x + 1.0, as_of_day=days)
     return of, rng.poisson(rate * 60.0).astype(float)
 
 
@@ -187,7 +198,7 @@ def test_simulated_truth_is_recovered() -> None:
     np.minimum.at(first, shop.customer, shop.day)
     np.maximum.at(last, shop.customer, shop.day)
     means = np.bincount(shop.customer, shop.amount) / (days + 1)
-    of = Summary(days, np.where(days > 0, last - first, 0.0), 600 - first, means, means, 600.0)
+    of = Summary(days, np.where(days > 0, last - first, 0.0), 600 - first, means, means, days + 1.0, 600.0)
     fits = Fits(of)
     fitted, textbook = fits.textbook, fits.textbook.purchases
     assert not fits.prefers_modified()
@@ -201,7 +212,13 @@ def test_simulated_truth_is_recovered() -> None:
 def test_logs_without_information_give_finite_parameters(repeats: float) -> None:
     n = 30
     of = Summary(
-        np.full(n, repeats), np.full(n, repeats * 5), np.full(n, 50.0), np.full(n, 10.0), np.full(n, 10.0), 50.0
+        np.full(n, repeats),
+        np.full(n, repeats * 5),
+        np.full(n, 50.0),
+        np.full(n, 10.0),
+        np.full(n, 10.0),
+        np.full(n, repeats + 1.0),
+        50.0,
     )
     fits = Fits(of)
     for fitted in (fits.textbook, fits.modified):

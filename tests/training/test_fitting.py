@@ -22,7 +22,7 @@ from training.extremes import most_usual
 from training.fitting import SEED, fit, fit_and_answer, informative
 from training.gate import gate
 from training.labels import label_window
-from training.parts import calibrate
+from training.parts import TREE_SHARE, calibrate
 from training.prior import fit_prior
 from training.simulation import PURCHASES, seasonal, simulate
 from training.train import train
@@ -151,6 +151,42 @@ def test_an_invoice_in_two_halves_makes_no_purchase_likelier(log_of: Make) -> No
     assert halves.purchase_probability.mean() == pytest.approx(whole.purchase_probability.mean(), rel=0.02)
     assert halves.clv.sum() == pytest.approx(whole.clv.sum(), rel=0.05)
     assert halves.orders.sum() == pytest.approx(2.0 * whole.orders.sum(), rel=0.1)
+
+
+def test_resellers_change_nobody_elses_orders(log_of: Make) -> None:
+    """Twenty who order once a day, or ten times: theirs follow, everyone else's stay those of their purchase days."""
+    shop, found = simulate(1_500, 500, seed=5), []
+    for n_times in (1, 10):
+        times = np.where(shop.customer % 75 == 0, n_times, 1)
+        customer, day, amount = (np.repeat(column, times) for column in (shop.customer, shop.day, shop.amount))
+        at = np.datetime64("2022-01-01", "us") + (day * DAY_US).astype(np.int64).astype("timedelta64[us]")
+        ids = np.array([f"c{number:05d}" for number in customer])
+        numbers = np.arange(len(ids)).astype(str)
+        log = log_of([], customer_id=ids, ordered_at=at, amount=amount, order_id=numbers)
+        resells = np.array([int(name[1:]) % 75 == 0 for name in log.customer_ids])
+        orders = fit_and_answer(log, log.complete_until, (90,))[1].orders[:, 0]
+        found.append((orders[resells].sum(), orders[~resells].sum()))
+    (once, others), (ten_times, others_beside) = found
+    assert others_beside == pytest.approx(others, rel=0.1)
+    assert 4.0 * once < ten_times < 10.0 * once
+
+
+@pytest.mark.slow
+def test_trees_have_more_to_say_where_the_formulas_are_far_off() -> None:
+    """Yearly renewals: what was due is known to the week. The textbook's shop keeps the weight it has everywhere."""
+    rng, n, days = np.random.default_rng(4), 2_500, 1_200
+    terms = np.arange(8)
+    renewed = np.cumprod(np.column_stack([np.ones(n), rng.random((n, 7)) < 0.75]), axis=1) > 0.0
+    due = rng.uniform(-900.0, days, n)[:, None] + 365.0 * terms + rng.normal(0.0, 6.0, (n, 8))
+    kept = renewed & (due >= 0.0) & (due < days)
+    price = np.broadcast_to(rng.lognormal(4.0, 0.5, n)[:, None], due.shape)
+    ordered = simulate(n, days, seed=1)
+    yearly = replace(ordered, customer=np.nonzero(kept)[0], day=due[kept], amount=price[kept])
+    shares = []
+    for shop in (ordered, yearly):
+        log = shop.log(parse_instant("2020-01-01"))
+        shares.append(1.0 - fit(log, log.complete_until, (90,)).parts[0].churn.blend.btyd)
+    assert shares[0] < TREE_SHARE["churn"] < shares[1]
 
 
 def test_a_fit_without_a_window_to_learn_from_says_so(shop: OrderLog) -> None:

@@ -21,14 +21,16 @@ PUBLISHED = (0.553, 10.578, 0.606, 11.669)  # time in weeks
 
 def summary(x: list[float], last: list[float], tenure: list[float]) -> Summary:
     ones = np.ones(len(x))
-    return Summary(np.array(x, float), np.array(last, float), np.array(tenure, float), ones, ones, 0.0)
+    return Summary(
+        np.array(x, float), np.array(last, float), np.array(tenure, float), ones, ones, np.array(x) + 1.0, 0.0
+    )
 
 
 def cdnow_sample(unit_days: float) -> Summary:
     """The sample in whole days, as it was recorded: weeks of two decimals move beta by .001."""
     x, last, tenure = np.genfromtxt(SAMPLE, delimiter=",", skip_header=1)[:, 1:].T
     ones = np.ones(len(x))
-    return Summary(x, np.round(last * 7) / unit_days, np.round(tenure * 7) / unit_days, ones, ones, 0.0)
+    return Summary(x, np.round(last * 7) / unit_days, np.round(tenure * 7) / unit_days, ones, ones, x + 1.0, 0.0)
 
 
 PASTS = summary([0, 0, 1, 2, 12, 40], [0, 0, 30, 200, 250, 299], [10, 300, 300, 210, 300, 300])
@@ -45,7 +47,7 @@ def population(
     x = rng.poisson(rate * lived).astype(float)
     last = np.where(x > 0, lived * rng.random(n) ** (1 / np.maximum(x, 1)), 0.0)  # the latest of x even draws
     later = rng.poisson(rate * (np.minimum(dies, days + horizon) - lived)).astype(float)
-    return Summary(x, last, np.full(n, days), np.ones(n), np.ones(n), days), dies > days, later
+    return Summary(x, last, np.full(n, days), np.ones(n), np.ones(n), x + 1.0, days), dies > days, later
 
 
 def by_integral(model: ParetoNbd, x: float, last: float, tenure: float, h: float) -> tuple[float, float, float, float]:
