@@ -80,7 +80,7 @@ class Accounts:
             text += " (" + ", ".join(f"{rule} {count:,}" for rule, count in most_first) + ")"
         if self.identical_rows:
             text += f"; {self.identical_rows:,} rows are identical to another and were kept"
-            text += " (--drop-repeated-lines drops line items)"
+            text += " (--drop-repeated-lines drops those of one order; without order ids they may be two orders)"
         if self.placeholder_dates:
             text += f"; {self.placeholder_dates:,} rows are dated before 1960 (placeholder dates?)"
         if self.opposite_quantities:

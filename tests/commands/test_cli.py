@@ -64,6 +64,19 @@ def test_a_narrow_terminal_cuts_no_figure_off(
     assert f"{ours[8]} of the customers spent what their 80% interval says." in words
 
 
+def test_what_looks_wrong_is_asked_about_and_used(
+    home: Path, small_csv: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frame = pd.read_csv(small_csv, dtype=str)
+    frame.loc[len(frame) - 1, "customer_id"] = "007"
+    frame.to_csv(small_csv, index=False)
+    assert run(["backtest", small_csv, "--horizon-days", "30", "--as-of", "2023-08-01"]) == 0
+    told = re.sub(r"\s+", " ", capsys.readouterr().err)
+    assert "2 customer ids differ from another" in told
+    assert "('007', '7')" in told
+    assert ", 0 rejected." in told
+
+
 def test_backtest_prints_one_json_document_and_writes_predictions(
     home: Path, small_csv: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
