@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from commands.batches import Memory, read_to_train
+from commands.batches import Memory, ask_about, read_to_train
 from commands.options import Format, OrderSource, reads_orders, wants_json
 
 
@@ -42,6 +42,7 @@ def backtest(
 
     as_json, rivals = wants_json(format_), _checked(rival or [])
     intake = read_to_train(orders, memory, predictions)
+    ask_about(intake, intake.log.complete_until)
     moments = [parse_instant(text) for text in as_of] if as_of else default_cases(intake.log, horizon_days)
     known, cases = Snapshots(intake.log), []
     with fitting("backtest") as progress:

@@ -183,7 +183,6 @@ def read_to_train(orders: OrderSource, memory: str, predictions: str | None = No
     from commands.console import counting, say
     from commands.output import refuse_overwriting
     from commands.settings import home
-    from features.doubts import doubts
     from features.sampling import read_sample
     from serving.in_parts import Target
     from serving.unfinished import remove_abandoned
@@ -206,9 +205,18 @@ def read_to_train(orders: OrderSource, memory: str, predictions: str | None = No
     _require_read_amounts(intake.accounts)
     if intake.log.n_customers < intake.accounts.n_customers:
         say(f"{intake.log.n_customers:,} of the customers were drawn, alike in activity, to learn from.")
-    for doubt in doubts(intake.log):
-        say(doubt)
     return intake
+
+
+def ask_about(intake: Intake, until: int) -> None:
+    """Ask about what looks wrong with the orders before a moment."""
+    from commands.console import say
+    from features.doubts import doubts
+    from features.history import before
+
+    drawn = intake.log.n_customers < intake.accounts.n_customers
+    for doubt in doubts(before(intake.log, until), drawn=drawn):
+        say(doubt)
 
 
 @contextmanager

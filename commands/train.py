@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from commands.batches import Memory, read_to_train
+from commands.batches import Memory, ask_about, read_to_train
 from commands.options import (
     AsOf,
     Format,
@@ -45,6 +45,7 @@ def train(
         say(f"No currency was named: amounts will be called {UNKNOWN_CURRENCY}. Say --currency EUR, or as it is.")
     registry.ensure_reachable()
     moment = instant(as_of, intake.log.complete_until)
+    ask_about(intake, moment)
     with fitting("training") as progress:
         trained = fit_and_evaluate(intake.log, moment, horizon_days, orders.options.timezone, progress=progress)
         progress.stage("logging to MLflow")

@@ -10,53 +10,76 @@ import numpy as np
 
 from features.arrays import IntArray
 from features.events import Events
-from features.instants import DAY_US, isoformat
+from features.instants import DAY_US, isoformat, local_us
 from features.orders import OrderLog
 
-_LEAST_GAP_DAYS: Final = 14
+_LONG_AGO_DAYS: Final = 5 * 365
+"""After such a silence the orders before it are no past but placeholder dates."""
+_GAP_DAYS: Final = 28
 """Holidays are shorter."""
-_AROUND_DAYS: Final = 56
-"""What is usual is told from the eight weeks before and after."""
+_MOST_GAPS: Final = 2
+"""More of them are how the shop works: billing days, seasons."""
+_YEAR: Final = 365
+_WEEK: Final = 7
+_AROUND_DAYS: Final = 8 * _WEEK
+"""What is usual is told from the eight weeks before, and after."""
 _SURELY: Final = 20.0
 """Orders that were to be expected where there are none or few."""
 _THIN: Final = 0.25
-"""Of the usual orders, the last week has fewer than this share."""
+"""Of the usual orders, a thin week has fewer than this share."""
+_MOST_THIN_WEEKS: Final = 4
 _HEAVY_SHARE, _HEAVIER = 0.05, 10
 """One id has this share of all orders, and so many times those of the next one."""
 _MANY: Final = 100
 """Customers, from which on one of them with a twentieth of the orders is a surprise."""
-_WEEK: Final = 7
 _SHOWN: Final = 5
 
 
-def doubts(log: OrderLog) -> list[str]:
-    """Questions that the log raises, each a sentence or two for the one who exported it; none in most logs."""
+def doubts(log: OrderLog, *, drawn: bool = False) -> list[str]:
+    """Questions that the log raises, a sentence or two each for the one who exported it; none in most logs.
+
+    Of a log that was `drawn`, a sample of customers, nothing is asked that one customer could answer.
+    """
     events = Events(log)
     ordered = events.amount > 0.0
     if not ordered.any():
         return []
     days = (events.at[ordered] - log.complete_until) // DAY_US  # -1 is the last one
-    days = days[days >= (log.began_at - log.complete_until) // DAY_US]
     a_day = np.bincount(days - days.min(), minlength=-days.min())
-    each = np.bincount(np.repeat(np.arange(log.n_customers), events.lengths)[ordered], minlength=log.n_customers)
-    return [*_gap(log, a_day), *_thin_end(a_day), *_heavy(log, each), *_alike(log)]
+    old, a_day = _long_ago(a_day)
+    each = np.bincount(events.customer_of_row[ordered], minlength=log.n_customers)
+    of_days = [*old, *_gap(log, a_day), *_thin_end(a_day)]
+    return of_days if drawn else [*of_days, *_heavy(log, each), *_alike(log)]
+
+
+def _long_ago(a_day: IntArray) -> tuple[list[str], IntArray]:
+    """Dates that stand for none, and the orders of each day after them."""
+    busy = np.flatnonzero(a_day)
+    breaks = np.flatnonzero(np.diff(busy) > _LONG_AGO_DAYS)
+    if not len(breaks):
+        return [], a_day
+    begin = busy[breaks[-1] + 1]
+    said = f"{a_day[:begin].sum():,} orders are dated {(begin - busy[breaks[-1]]) // _YEAR} years before all others: "
+    return [said + "placeholder dates? They count as first orders."], a_day[begin:]
 
 
 def _gap(log: OrderLog, a_day: IntArray) -> Iterator[str]:
-    """Weeks without an order where there were to be many."""
+    """Weeks without an order where there were to be many, unless they come again and again."""
     busy = np.flatnonzero(a_day)
     empty = np.diff(busy) - 1
     gaps = [
         (int(empty[k]), int(busy[k]) + 1)
-        for k in np.flatnonzero(empty >= _LEAST_GAP_DAYS)
+        for k in np.flatnonzero(empty >= _GAP_DAYS)
         if empty[k] * _usual(a_day, busy[k] + 1, busy[k + 1]) >= _SURELY
     ]
-    if gaps:
+    yearly = len(gaps) == 2 and abs(abs(gaps[0][1] - gaps[1][1]) - _YEAR) < _GAP_DAYS
+    if gaps and len(gaps) <= _MOST_GAPS and not yearly:
         days, begin = max(gaps)
-        first = isoformat(log.complete_until + (begin - len(a_day)) * DAY_US)[:10]
-        others = f" (and {len(gaps) - 1} shorter gaps)" if len(gaps) > 1 else ""
+        first = np.array([log.complete_until + (begin - len(a_day)) * DAY_US])
+        date = isoformat(int(local_us(first, log.zone)[0]))[:10]
+        other = " (nor in another such time)" if len(gaps) > 1 else ""
         yield (
-            f"There is no order on the {days} days from {first}{others}: was the shop closed, or were they lost in the "
+            f"There is no order on the {days} days from {date}{other}: was the shop closed, or were they lost in the "
             "export? Lost days are taken for customers' silence."
         )
 
@@ -68,14 +91,28 @@ def _usual(a_day: IntArray, begin: int, end: int) -> float:
 
 
 def _thin_end(a_day: IntArray) -> Iterator[str]:
-    """A last week that is hardly there."""
-    last, before = int(a_day[-_WEEK:].sum()), a_day[-_WEEK - _AROUND_DAYS : -_WEEK]
-    usual = float(before.mean()) * _WEEK if len(before) >= _AROUND_DAYS else 0.0
-    if usual >= _SURELY and last < _THIN * usual:
+    """Last weeks that are hardly there, and were there a year before."""
+    n_days = len(a_day)
+    year_before = any(_thin(a_day, n_days - _YEAR + shift) for shift in range(-_WEEK, _WEEK + 1))
+    if (found := _thin(a_day, n_days)) and not year_before:
+        n_weeks, share = found
         yield (
-            f"The last {_WEEK} days have {last:,} orders, a usual week before them {usual:,.0f}: is the export "
-            "complete? --as-of names the day up to which it is."
+            f"The last {n_weeks * _WEEK} days have {share:.0%} of the usual orders: is the export complete? If it is "
+            "not, leave them out."
         )
+
+
+def _thin(a_day: IntArray, end: int) -> tuple[int, float] | None:
+    """How many weeks before `end` have surely too few orders, and what share of the usual ones; None without any."""
+    for n_weeks in range(_MOST_THIN_WEEKS, 0, -1):
+        begin = end - n_weeks * _WEEK - _AROUND_DAYS
+        if begin < 0:
+            continue
+        weeks = a_day[begin:end].reshape(-1, _WEEK).sum(axis=1)
+        usual, last = weeks[:-n_weeks], weeks[-n_weeks:]
+        if usual.min() >= _SURELY and last.max() < min(usual.min() / 2.0, _THIN * usual.mean()):
+            return n_weeks, float(last.mean() / usual.mean())
+    return None
 
 
 def _heavy(log: OrderLog, orders: IntArray) -> Iterator[str]:
@@ -85,24 +122,28 @@ def _heavy(log: OrderLog, orders: IntArray) -> Iterator[str]:
     second, most = np.partition(orders, -2)[-2:]
     if most >= _HEAVY_SHARE * orders.sum() and most >= _HEAVIER * second:
         yield (
-            f"{log.customer_ids[orders.argmax()]!r} has {most / orders.sum():.0%} of all orders, the next one "
-            f"{second:,}: a guest account or a till? What is no customer is better left out of the export."
+            f"{log.customer_ids[orders.argmax()]!r} has {most / orders.sum():.0%} of all orders, {most:,}, the next "
+            f"one {second:,}: a guest account or a till? What is no customer is better left out of the export."
         )
 
 
 def _alike(log: OrderLog) -> Iterator[str]:
     """Ids that people would take for the same."""
-    folded = [_folded(str(one)) for one in log.customer_ids]
+    ids = [str(one) for one in log.customer_ids]
+    folded = [_folded(one) for one in ids]
     counts = Counter(folded)
-    alike = [str(one) for one, key in zip(log.customer_ids, folded, strict=True) if counts[key] > 1]
+    alike = [one for one, key in zip(ids, folded, strict=True) if counts[key] > 1]
     if alike:
         shown = ", ".join([repr(one) for one in alike if _folded(one) == _folded(alike[0])][:_SHOWN])
         yield (
-            f"{len(alike):,} customer ids differ from another by capitals, spaces around them or zeros in front alone "
-            f"({shown}): they count as different customers. Export them alike."
+            f"{len(alike):,} customer ids differ from another only by spaces around them, zeros in front or an "
+            f"address's capitals ({shown}) and count as different ones: if they are the same, export them alike."
         )
 
 
 def _folded(name: str) -> str:
-    bare = name.strip().casefold()
-    return bare.lstrip("0") if bare.isdecimal() else bare
+    """An id without what is easily changed on the way; capitals matter in ids that are no e-mail addresses."""
+    bare = name.strip()
+    if "@" in bare:
+        return bare.casefold()
+    return bare.lstrip("0") or "0" if bare.isdecimal() else bare

@@ -229,7 +229,7 @@ class Btyd:
     purchases: BgNbd
     value: GammaGamma
     repeat_value: GammaGamma
-    orders_a_day: float = 1.0
+    orders_a_day: float
 
     def expected_value(self, of: Summary) -> FloatArray:
         """Expected net value of a purchase day, money: the geometric mean of two Gamma-Gamma views.

@@ -12,7 +12,7 @@ and short-lived shocks, around a share of what the calendar does to all of retai
 longer window ahead follows from the same s. The settings of the process are not chosen but averaged
 over a grid by likelihood × prior, so that a short history shrinks the level to the calendar's. Before
 a year was seen, nothing tells what lasts from a season that will turn: what the windows say beyond
-the calendar then counts by the share of the year that was, and stays in the error for the rest.
+calendar and prices then counts by the share of the year that was, and stays in the error for the rest.
 
 The first windows of a log have no forecast, since nobody is known yet. But where a shop is older than
 its log, what it sold says as much: a log of one year ends where its own first months tell the season
@@ -131,7 +131,9 @@ def forecasts(
     sold: Sales = NO_SALES,
     prices: Prices = STEADY,
 ) -> list[Forecast]:
-    """Log of the total ratio over each horizon, its mean clipped to ±2.5; the calendar's ± 0.3 without matured windows.
+    """Log of the total ratio over each horizon, its mean clipped to ±2.5.
+
+    Without matured windows it is what calendar and prices say, ± 0.3.
 
     Parameters
     ----------
@@ -139,6 +141,10 @@ def forecasts(
         Tenure of every customer in bins of 30 days, ascending, shape (n_customers,).
     starts
         Whole bins after `as_of` at which the horizons begin, shape (n,).
+    sold
+        What a shop that is older than its log sold in each bin.
+    prices
+        What became of them, where value is forecast.
     """
     n_ahead = float(starts.max() - (-horizon_days // BIN_DAYS))
     bins = np.arange(-max(np.ceil(tenure_bins[-1]), len(sold.place)) - 1.0, n_ahead)

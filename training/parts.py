@@ -115,7 +115,7 @@ def _churn(
     start = season + constant
 
     def finished(grown: Grown) -> tuple[Part, Curve, FloatArray]:
-        slope, level = calibrate(grown.scores + start, bought) if len(shares) > 1 else (1.0, 0.0)
+        slope, level = calibrate(grown.scores + start, bought) if shares[0] > 0.0 else (1.0, 0.0)
         curve = fit_curve(examples.btyd.rhythm, bought, season, curve_share)
         odds = curve.joined(examples.btyd.rhythm)
         blends = [Blend(share * slope, 1.0 - share, share * (slope * constant + level)) for share in shares]

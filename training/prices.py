@@ -7,11 +7,12 @@ method for real estate price index construction"),
 
 where f is a Brownian motion that stands at 0 today, a yearly season of baskets and short-lived shocks. Only the first
 is a price that stays; the others are the level's business. First orders are left out: they are unlike later ones.
+Orders count alike, so who orders more says more.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Final
 
@@ -29,7 +30,7 @@ MOST_BINS: Final = 61
 _DRIFT, _SEASON, _SHOCK = (0.01, 0.03, 0.1, 0.3), (0.03, 0.1, 0.2), (0.03, 0.1)
 """Standard deviations, log units: of what a price moves in a year, of a basket's season, of shocks."""
 _DRIFT_CENTRE: Final = 0.01
-"""Of the settings the likelihood chooses; where it does not, prices stay."""
+"""Prior median of the first of them; its log has a standard deviation of 1. Where orders do not tell, prices stay."""
 _SHOCK_DAYS: Final = 60.0
 _FURTHEST: Final = 3.0
 """Standard deviations: an order further from its customer's mean counts as one that far away."""
@@ -63,6 +64,13 @@ class Prices:
             mean[past], covariance[np.ix_(past, past)] = self.mean[place], self.covariance[np.ix_(place, place)]
         years = np.maximum(bins + 0.5, 0.0) * BIN_DAYS / YEAR_DAYS
         return mean, covariance + self.ahead * np.minimum.outer(years, years)
+
+    def todays(self, log: OrderLog, as_of: int) -> OrderLog:
+        """The log up to `as_of` with its amounts in today's prices."""
+        if not len(self.mean):
+            return log
+        place = np.clip((log.ordered_at - as_of) // (BIN_DAYS * DAY_US), -len(self.mean), -1)
+        return replace(log, amount=log.amount * np.exp(-self.mean[place]))
 
 
 STEADY: Final = Prices(np.empty(0), np.empty((0, 0)), 0.0)
@@ -112,7 +120,7 @@ def _later_orders(log: OrderLog, as_of: int) -> tuple[IntArray, IntArray, FloatA
     """Who ordered, in which bin, for how much (log): orders after the first, of who has two of them."""
     events = Events(log)
     ordered = events.amount > 0.0
-    who = np.repeat(np.arange(log.n_customers), events.lengths)[ordered]
+    who = events.customer_of_row[ordered]
     later = np.flatnonzero(who[1:] == who[:-1]) + 1  # rows of a customer are in order of time
     twice = np.bincount(who[later], minlength=log.n_customers)[who[later]] > 1
     _, who = np.unique(who[later][twice], return_inverse=True)

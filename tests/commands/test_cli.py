@@ -72,7 +72,7 @@ def test_what_looks_wrong_is_asked_about_and_used(
     frame.to_csv(small_csv, index=False)
     assert run(["backtest", small_csv, "--horizon-days", "30", "--as-of", "2023-08-01"]) == 0
     told = re.sub(r"\s+", " ", capsys.readouterr().err)
-    assert "2 customer ids differ from another" in told
+    assert "2 customer ids differ from another only by" in told
     assert "('007', '7')" in told
     assert ", 0 rejected." in told
 
