@@ -6,7 +6,7 @@ import os
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 import pandas as pd
@@ -54,6 +54,19 @@ def cdnow() -> OrderLog:
 @pytest.fixture(scope="session")
 def cdnow_frame() -> pd.DataFrame:
     return pd.read_csv(CDNOW, dtype={"customer_id": str})
+
+
+@pytest.fixture(scope="session")
+def as_sent() -> Callable[[pd.DataFrame], list[dict[str, Any]]]:
+    """Customers as a call sends them, in the order of their ids, from a frame of orders."""
+
+    def make(frame: pd.DataFrame) -> list[dict[str, Any]]:
+        customers: dict[str, list[dict[str, Any]]] = {}
+        for order in frame.sort_values("customer_id", kind="stable").to_dict("records"):
+            customers.setdefault(order.pop("customer_id"), []).append(order)
+        return [{"customer_id": customer_id, "orders": orders} for customer_id, orders in customers.items()]
+
+    return make
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,11 @@ def run(bundle: Bundle, log: OrderLog, out: Path | str, **how: Any) -> Any:
 
 
 def test_batch_and_service_agree_bit_for_bit_on_every_cdnow_customer(
-    cdnow_bundle_folder: Path, cdnow: OrderLog, cdnow_frame: pd.DataFrame, tmp_path: Path
+    cdnow_bundle_folder: Path,
+    cdnow: OrderLog,
+    cdnow_frame: pd.DataFrame,
+    tmp_path: Path,
+    as_sent: Callable[[pd.DataFrame], list[dict[str, Any]]],
 ) -> None:
     bundle = load_bundle(cdnow_bundle_folder)
     done = run(bundle, cdnow, tmp_path / "scores.parquet")
@@ -46,14 +51,8 @@ def test_batch_and_service_agree_bit_for_bit_on_every_cdnow_customer(
     }
     as_of = isoformat(cdnow.complete_until)
     asked = 0
-    columns = ["ordered_at", "amount", "quantity"]
-    customers = [
-        {
-            "customer_id": name,
-            "orders": [dict(zip(columns, row, strict=True)) for row in rows[columns].itertuples(index=False)],
-        }
-        for name, rows in cdnow_frame.assign(quantity=cdnow_frame.quantity.astype(float)).groupby("customer_id")
-    ]
+    columns = ["customer_id", "ordered_at", "amount", "quantity"]
+    customers = as_sent(cdnow_frame.assign(quantity=cdnow_frame.quantity.astype(float))[columns])
     for first in range(0, len(customers), MAX_CUSTOMERS):
         body = json.dumps({"customers": customers[first : first + MAX_CUSTOMERS], "as_of": as_of}).encode()
         for found in answer(bundle, body, cdnow.complete_until)["customers"]:

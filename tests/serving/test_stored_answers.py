@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ from serving.table import SCHEMA
 
 NOW = parse_instant("2024-03-01T15:00:00")
 SCORED_AT = "2024-03-01T00:00:00Z"
+AsSent = Callable[[pd.DataFrame], list[dict[str, Any]]]
 
 
 @pytest.fixture
@@ -69,7 +70,7 @@ def test_the_columns_of_a_score_are_the_same_wherever_they_are_named(store: Orde
 
 @pytest.mark.slow
 def test_batch_stateless_and_stored_agree_bit_for_bit_on_every_cdnow_customer(
-    cdnow_bundle_folder: Path, cdnow_frame: pd.DataFrame, store: OrderStore
+    cdnow_bundle_folder: Path, cdnow_frame: pd.DataFrame, store: OrderStore, as_sent: AsSent
 ) -> None:
     bundle = load_bundle(cdnow_bundle_folder)
     frame = cdnow_frame.assign(order_id=np.arange(len(cdnow_frame)).astype(str), quantity=cdnow_frame.quantity * 1.0)
@@ -78,14 +79,9 @@ def test_batch_stateless_and_stored_agree_bit_for_bit_on_every_cdnow_customer(
     log = log_of(store)
     as_of = log.complete_until
     score_into(store, bundle)
-    sent: dict[str, dict[str, Any]] = {}
-    for customer_id, rows in frame.groupby("customer_id"):
-        orders = rows[[name for name in names if name != "customer_id"]].to_dict("records")
-        sent[str(customer_id)] = {"customer_id": customer_id, "orders": orders}
-    stateless: dict[str, dict[str, Any]] = {}
+    sent, stateless = as_sent(frame[names]), {}
     for low in range(0, len(sent), MAX_CUSTOMERS):
-        some = list(sent.values())[low : low + MAX_CUSTOMERS]
-        body = json.dumps({"customers": some, "as_of": isoformat(as_of)}).encode()
+        body = json.dumps({"customers": sent[low : low + MAX_CUSTOMERS], "as_of": isoformat(as_of)}).encode()
         stateless |= {found["customer_id"]: found for found in answer(bundle, body, as_of)["customers"]}
     query = CustomerQuery(as_of=isoformat(as_of), unknown="prior")
     for customer_id, found in stateless.items():
