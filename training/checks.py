@@ -15,6 +15,7 @@ from features.orders import OrderLog
 from model.clv import ClvModel
 from model.predictions import Predictions
 from training.labels import Labels
+from training.prices import prices_of
 from training.prior import first_horizons, fit_prior
 
 Figures: TypeAlias = Mapping[str, float | None]
@@ -75,7 +76,9 @@ def next_order(answers: Predictions, matrix: FeatureMatrix, labels: Labels) -> F
 def _newcomers(model: ClvModel, as_of: int, log: OrderLog) -> Figures:
     days = model.horizons[0]
     earlier, end = as_of - days * DAY_US, as_of + days * DAY_US
-    prior = fit_prior(before(log, earlier), earlier, (days,), cut=model.btyd.purchases.of_cut_log)
+    past = before(log, earlier)
+    todays = prices_of(past, earlier).todays(past, earlier)
+    prior = fit_prior(todays, earlier, (days,), cut=model.btyd.purchases.of_cut_log)
     came = first_horizons(log, earlier, end, days)
     n = int(came.matured.sum())
     return {"n": float(n), "predicted_clv": float(prior.clv[0]), "actual_clv": came.means()[2] if n else None}

@@ -124,7 +124,8 @@ def _fit(
     returns = fit_next_order(examples.rows(examples.n_orders > 0), input_names(features), seed)
     unmeasured = Standing(np.zeros(101), rfm_edges(now.matrix), 1.0)  # needs what the model predicts
     btyd = now.btyd(modified)
-    prior = fit_prior(past, as_of, horizons, cut=btyd.purchases.of_cut_log)
+    todays = windows.prices.todays(past, as_of)
+    prior = fit_prior(todays, as_of, horizons, cut=btyd.purchases.of_cut_log)
     orders = np.array([[level.orders.mean for level in later] for later in levels])
     value = np.array([[level.value.mean for level in later] for later in levels])
     season = Season(as_of, orders - orders[:, :1], value - value[:, :1])

@@ -17,7 +17,6 @@ from features.segments import Segments
 from model.prior import Prior
 from training.extremes import most_usual
 from training.labels import label_window
-from training.prices import prices_of
 
 MIN_NEWCOMERS: Final = 30
 """Customers acquired in one way from which that way has a value of its own; a half is no smaller."""
@@ -30,11 +29,11 @@ def fit_prior(log: OrderLog, as_of: int, horizons: Sequence[int], *, cut: bool =
 
     Customers acquired later are left out: their horizon has not passed (counting them would bias
     the value down). Where nobody's has, the answer is 0 for want of evidence. By channel and category of the
-    first order, too, where the log has them. Amounts are taken in today's prices. Of a log that was `cut` from a longer
-    one only the newer half of them is looked at: most who are first seen in its first months were customers before.
+    first order, too, where the log has them. The log's amounts should be in prices of `as_of`. Of a log that was
+    `cut` from a longer one only the newer half of them is looked at: most who are first seen in its first months
+    were customers before.
     """
-    past = before(log, as_of)
-    log, began = prices_of(past, as_of).todays(past, as_of), np.iinfo(np.int64).min
+    began = np.iinfo(np.int64).min
     seen = [first_horizons(log, began, as_of, days) for days in horizons]
     if cut:
         seen = [found.newer_half() for found in seen]

@@ -10,8 +10,8 @@ import pytest
 from features.instants import DAY_US, parse_instant
 from features.orders import OrderLog
 from training.backtest import CLV, run_case
+from training.fitting import fit
 from training.prices import MOST_BINS, STEADY, Prices, prices_of
-from training.prior import fit_prior
 from training.simulation import regular
 from training.windows import BIN_DAYS, YEAR_DAYS
 
@@ -95,7 +95,7 @@ def test_a_placeholder_date_costs_no_time(even: OrderLog) -> None:
 def test_newcomers_are_valued_in_todays_prices(even: OrderLog) -> None:
     """Those of the past spent in prices of the past, half of today's in the beginning."""
     rising = dearer(1.4 ** (day_of(even) / YEAR_DAYS), even)
-    usual, dear = (fit_prior(log, log.complete_until, (90,)).clv[0] for log in (even, rising))
+    usual, dear = (fit(log, log.complete_until, (90,)).prior.clv[0] for log in (even, rising))
     assert dear / usual == pytest.approx(1.4 ** (DAYS / YEAR_DAYS), rel=0.1)
     assert STEADY.todays(even, even.complete_until) is even
 
