@@ -52,7 +52,7 @@ def train(
         number = registry.record(trained, intake, name)
     if trained.dropped_horizons:
         days = ", ".join(map(str, trained.dropped_horizons))
-        say(f"The history is too short for horizons of {days} days: they were not fitted.")
+        say(f"The history is too short or too thin for horizons of {days} days: they were not fitted.")
     if as_json:
         cases = [case.document() for case in trained.cases]
         gate = [{"holds": verdict.holds, "text": verdict.text} for verdict in trained.verdicts]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 import numpy as np
 
@@ -10,6 +11,9 @@ from features.arrays import AnyArray, BoolArray, FloatArray, IntArray
 from features.once import once
 from features.orders import OrderLog
 from features.segments import Segments
+
+ROUNDING: Final = 1e-12
+"""Share of what was added up that is no more than rounding."""
 
 
 class Items(Segments):
@@ -52,7 +56,7 @@ class Events(Segments):
     def _netted(self, rows: FloatArray) -> FloatArray:
         """Sum the lines of each event; what is left of lines that cancel out is rounding, and becomes 0."""
         total = self._summed(rows)
-        return np.where(np.abs(total) <= 1e-12 * self._summed(np.abs(rows)), 0.0, total)
+        return np.where(np.abs(total) <= ROUNDING * self._summed(np.abs(rows)), 0.0, total)
 
     def _summed(self, rows: FloatArray) -> FloatArray:
         if self._first_rows is None:

@@ -13,6 +13,7 @@ from features.arrays import ByteArray, IntArray
 from features.errors import UsageError
 
 DAY_US: Final = 86_400_000_000
+YEAR_DAYS: Final = 365.25
 NO_INSTANT: Final = np.iinfo(np.int64).min
 """Stands for an unreadable instant until the row is rejected."""
 
@@ -55,8 +56,8 @@ def isoformat(instant_us: int) -> str:
     return from_us(instant_us).isoformat().replace("+00:00", "Z")
 
 
-def parse_instant(text: str, zone: tzinfo = UTC) -> int:
-    """Read an ISO 8601 date or date-time such as `1998-04-02` or `2024-05-01T10:00:00+02:00`.
+def parse_instant(text: str) -> int:
+    """Read an ISO 8601 date or date-time such as `1998-04-02` or `2024-05-01T10:00:00+02:00`; UTC without an offset.
 
     Raises
     ------
@@ -64,7 +65,7 @@ def parse_instant(text: str, zone: tzinfo = UTC) -> int:
         The text is not ISO 8601.
     """
     try:
-        return to_us(datetime.fromisoformat(text.strip()), zone)
+        return to_us(datetime.fromisoformat(text.strip()))
     except (ValueError, OverflowError) as error:
         raise UsageError(
             f"{text!r} is not a date. Write ISO 8601, for example 1998-04-02 or 1998-04-02T12:00:00Z."

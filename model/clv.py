@@ -150,7 +150,18 @@ class NextOrder:
 
 @dataclass(frozen=True)
 class BtydScores:
-    """Buy-till-you-die quantities of one horizon, as model inputs, link-scale scores, and what `Curve` reads."""
+    """Buy-till-you-die quantities of one horizon, of n customers.
+
+    Attributes
+    ----------
+    inputs
+        What the trees see, `BTYD_INPUTS`, shape (n, 7).
+    probability, orders, spend, value
+        Link-scale scores: log odds of a purchase; log of orders beyond the first and log of spend, given a purchase;
+        log of the value; shape (n,) each.
+    rhythm
+        What `Curve` reads, shape (n, 3).
+    """
 
     inputs: FloatArray
     probability: FloatArray

@@ -8,12 +8,11 @@ from typing import Final
 import numpy as np
 
 from features.arrays import FloatArray
-from features.instants import DAY_US
+from features.instants import DAY_US, YEAR_DAYS
 
 STEP_DAYS: Final = 30
 N_STEPS: Final = 24
 """The level is known at 0, 30, ... 720 days after the training, in the second year without what went on at it."""
-_YEAR: Final = 365.25
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ class Season:
         training and before; each later year is the second one again.
         """
         days, last = max(as_of - self.trained_on, 0) // DAY_US, N_STEPS * STEP_DAYS
-        place = (days if days <= last else last - _YEAR + (days - last) % _YEAR) / STEP_DAYS
+        place = (days if days <= last else last - YEAR_DAYS + (days - last) % YEAR_DAYS) / STEP_DAYS
         steps = np.arange(N_STEPS + 1.0)
         orders, value = (
             np.array([np.interp(place, steps, levels) for levels in kind]) for kind in (self.orders, self.value)

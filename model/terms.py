@@ -10,9 +10,8 @@ import numpy as np
 from scipy.special import exprel
 
 from features.arrays import FloatArray
+from features.instants import YEAR_DAYS
 from model.predictions import Predictions
-
-DAYS_PER_YEAR = 365.25
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ class Terms:
         With r the rate and t in years, the mean of (1 + r)^-t from a to b is
         ((1 + r)^-a - (1 + r)^-b) / ((b - a) ln(1 + r)).
         """
-        ends = np.asarray(horizons, dtype=np.float64) / DAYS_PER_YEAR
+        ends = np.asarray(horizons, dtype=np.float64) / YEAR_DAYS
         begins = np.concatenate([[0.0], ends[:-1]])
         force = np.log1p(self.discount_rate)
         return np.asarray(self.margin * np.exp(-force * begins) * exprel(-force * (ends - begins)))

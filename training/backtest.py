@@ -25,11 +25,11 @@ from model.predictions import Model, Predictions
 from model.spread import DEFAULT_LEVEL
 from training.bootstrap import Draws, Estimate, drawn, intervals, paired_differences
 from training.checks import Figures, checks
-from training.cutoffs import MIN_HISTORY_DAYS
+from training.cutoffs import MIN_HISTORY_DAYS, history_days, longest_horizon
 from training.examples import Snapshots
 from training.fitting import SEED, Progress, fit_and_answer
 from training.guards import require_blind_features
-from training.labels import Labels, label_window
+from training.labels import Labels, label_window, require_matured
 from training.metrics import Scored, evaluate, profit
 from training.rivals import ON_REQUEST, Fitted, fit_bgnbd_gamma_gamma, fit_rfm_score, simulated_bounds
 
@@ -66,7 +66,7 @@ class Case:
     differences
         Per baseline and metric: ours less theirs, paired bootstrap 95 % interval.
     left_out
-        Net value that the labels do not show (refunds without an order, negative nets).
+        Net value that the labels do not show, as `Labels.left_out`, of all customers.
     checks
         Figures beyond the table, by name: see `training.checks.checks`.
     """
@@ -127,10 +127,10 @@ def default_cases(log: OrderLog, horizon_days: int) -> list[int]:
     oldest = log.began_at + (horizon_days + MIN_HISTORY_DAYS) * DAY_US
     cases = [at for k in range(DEFAULT_CASES) if (at := newest - k * horizon_days * DAY_US) >= oldest]
     if not cases:
-        longest = max(0, ((log.complete_until - log.began_at) // DAY_US - MIN_HISTORY_DAYS) // 2)
+        end = log.complete_until
         raise HorizonError(
             f"A horizon of {horizon_days} days leaves no window to learn from before one to test on: the log has "
-            f"{(log.complete_until - log.began_at) // DAY_US} days. The longest possible is {longest} days."
+            f"{history_days(log, end)} days. The longest possible is {longest_horizon(log, end)} days."
         )
     return sorted(cases)
 
@@ -157,6 +157,7 @@ def run_case(
         Too little to learn from before `as_of`.
     """
     _require_history(log, as_of, horizon_days)
+    require_matured(log, as_of, horizon_days)
     past, known = before(log, as_of), snapshots or Snapshots(log)
     clock = time.perf_counter()
     ours, own = fit_and_answer(past, as_of, (horizon_days,), seed=seed, progress=progress, snapshots=known)
@@ -211,11 +212,11 @@ def _others(
 
 def _require_history(log: OrderLog, as_of: int, horizon_days: int) -> None:
     if as_of - (horizon_days + MIN_HISTORY_DAYS) * DAY_US < log.began_at:
-        longest = max(0, (as_of - log.began_at) // DAY_US - MIN_HISTORY_DAYS)
+        days = history_days(log, as_of)
         raise HorizonError(
-            f"Before {isoformat(as_of)} the log has {max(0, (as_of - log.began_at) // DAY_US)} days; a horizon of "
-            f"{horizon_days} days needs {MIN_HISTORY_DAYS} more than its own length to learn from. "
-            f"The longest possible there is {longest} days."
+            f"Before {isoformat(as_of)} the log has {days} days; a horizon of {horizon_days} days needs "
+            f"{MIN_HISTORY_DAYS} more than its own length to learn from. "
+            f"The longest possible there is {max(0, days - MIN_HISTORY_DAYS)} days."
         )
 
 

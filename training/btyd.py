@@ -18,11 +18,12 @@ from scipy.special import betaln, digamma, gammaln
 from features.arrays import FloatArray, IntArray
 from features.orders import earliest
 from model.btyd import SEEN_WITHIN, BgNbd, Btyd, GammaGamma, Summary, counted_days
+from training.extremes import most_usual
 
-_PULL = 1e-5
+PULL = 1e-5
 MOST_MEAN: Final = 2.0
 """Mean value of a customer without repeats, in units of the mean of all values: at most."""
-_DAYS_PER_WEEK = 7.0
+DAYS_PER_WEEK = 7.0
 
 
 CLEARLY = 5.0
@@ -56,7 +57,9 @@ class Fits:
 
     @cached_property
     def _values(self) -> tuple[GammaGamma, GammaGamma]:
-        of, repeat = self.of, self.of.repeats > 0
+        gross = self.of.day_value * (self.of.repeats + 1.0)
+        of = self.of.rows(gross <= most_usual(gross))
+        repeat = of.repeats > 0
         return (
             fit_gamma_gamma(of.repeats + 1.0, of.day_value, self.net_share),
             fit_gamma_gamma(of.repeats[repeat], of.repeat_value[repeat], self.net_share),
@@ -85,7 +88,7 @@ def log_likelihood(model: BgNbd, of: Summary) -> float:
     unseen = of.unseen_days(model.began_day, model.until_day)
     past = _Past(*counted, of.last_days, of.tenure_days, unseen, weights)
     loss, _ = _bg_nbd_loss(theta, past, model.modified)
-    return _PULL * float((theta**2).sum()) / len(weights) - loss
+    return PULL * float((theta**2).sum()) / len(weights) - loss
 
 
 def fit_bg_nbd(of: Summary, *, modified: bool = False, truncated: bool = False) -> BgNbd:
@@ -99,7 +102,7 @@ def fit_bg_nbd(of: Summary, *, modified: bool = False, truncated: bool = False) 
     counted = np.unique(some.repeats, return_inverse=True)
     began, until = earliest(of.first_day), float(of.first_day.max())
     last, tenure, unseen = (
-        days / _DAYS_PER_WEEK for days in (some.last_days, some.tenure_days, some.unseen_days(began, until))
+        days / DAYS_PER_WEEK for days in (some.last_days, some.tenure_days, some.unseen_days(began, until))
     )
     past = _Past(*counted, last, tenure, unseen, weights)
 
@@ -110,7 +113,7 @@ def fit_bg_nbd(of: Summary, *, modified: bool = False, truncated: bool = False) 
     first = np.log([0.5, 5.0, 1.0, 2.0, 0.3])[:n_fitted]
     found = _minimum(loss, first, (9.0, 9.0, 4.0, 4.0, 0.0)[:n_fitted])  # above e^4 a Beta is a point
     r, alpha, a, b, truncation = (float(value) for value in np.append(np.exp(found), 0.0)[:5])
-    return BgNbd(r, alpha * _DAYS_PER_WEEK, a, b, modified, truncation, began, until)
+    return BgNbd(r, alpha * DAYS_PER_WEEK, a, b, modified, truncation, began, until)
 
 
 def _distinct(of: Summary) -> tuple[Summary, FloatArray]:
@@ -174,8 +177,8 @@ def _bg_nbd_loss(theta: FloatArray, past: _Past, modified: bool) -> tuple[float,
     ]
     gradient = np.array([(past.weights * slope).sum() * by for slope, by in slopes])
     total = past.weights.sum()
-    value = -(past.weights * likelihood).sum() + _PULL * (theta**2).sum()
-    return float(value / total), (-gradient + 2 * _PULL * theta) / total
+    value = -(past.weights * likelihood).sum() + PULL * (theta**2).sum()
+    return float(value / total), (-gradient + 2 * PULL * theta) / total
 
 
 def fit_gamma_gamma(x: FloatArray, mean: FloatArray, net_share: float = 1.0) -> GammaGamma:
@@ -224,8 +227,8 @@ def _gamma_gamma_loss(
     d_p = (x * d_shape).sum() * p
     d_q = (digamma(p * counts + q)[place] - digamma(q) + np.log(v) - log_more).sum() * q_less_1
     d_v = (q / v - (shape + q) / (total + v)).sum() * v
-    value = -(likelihood - log_mean).sum() + _PULL * (theta**2).sum()
-    gradient = -np.array([d_p, d_q, d_v]) + 2 * _PULL * theta
+    value = -(likelihood - log_mean).sum() + PULL * (theta**2).sum()
+    gradient = -np.array([d_p, d_q, d_v]) + 2 * PULL * theta
     return float(value / len(x)), gradient / len(x)
 
 

@@ -15,8 +15,8 @@ MIN_HISTORY_DAYS: Final = 30
 
 
 def history_days(log: OrderLog, as_of: int) -> int:
-    """Whole days from the first order to `as_of`, or to the end of the log where that is earlier."""
-    return max(0, (min(as_of, log.complete_until) - log.began_at) // DAY_US)
+    """Whole days from the first order to `as_of`."""
+    return max(0, (as_of - log.began_at) // DAY_US)
 
 
 def training_cutoffs(log: OrderLog, as_of: int, horizon_days: int) -> list[int]:
@@ -26,7 +26,7 @@ def training_cutoffs(log: OrderLog, as_of: int, horizon_days: int) -> list[int]:
     where that gives at least five, else a fortnight, else a week: short logs get overlapping windows.
     Placeholder dates long before the shop began do not add cut-offs: at most five years are walked.
     """
-    newest = min(as_of, log.complete_until) - horizon_days * DAY_US
+    newest = as_of - horizon_days * DAY_US
     history = min(max(horizon_days // 2, MIN_HISTORY_DAYS), 60)
     span = (newest - log.began_at) // DAY_US - history
     if span < 0:

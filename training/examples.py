@@ -56,10 +56,11 @@ class Snapshot:
 
     @cached_property
     def net_share(self) -> float:
-        """Share of the value of orders that refunds leave, of all usual customers together: 1.0 without refunds."""
+        """Share of the value of orders that refunds leave, of all usual customers together: 1.0 without orders."""
         gross, net = (self._summarised.column(name) for name in ("gross_spend", "historic_clv"))
         usual = gross <= most_usual(gross)
-        return float(np.clip(net[usual].sum() / gross[usual].sum(), LEAST_NET, 1.0))
+        total = gross[usual].sum()
+        return float(np.clip(net[usual].sum() / total, LEAST_NET, 1.0)) if total > 0.0 else 1.0
 
     @cached_property
     def fits(self) -> Fits:
@@ -103,7 +104,7 @@ class Examples:
     customers
         Position of the customer in the log, shape (n,): folds are cut by it.
     btyd
-        Link-scale scores of the buy-till-you-die model, shape (n,) each.
+        What the buy-till-you-die model says of each row.
     n_orders, spend, first_order_days
         Labels, shape (n,).
     """

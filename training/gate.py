@@ -24,7 +24,7 @@ def gate(case: Case) -> list[Verdict]:
     theirs = case.models[CARRY_FORWARD].metrics
     return [
         _has_signal(case),
-        _beats_carry_forward(ours["normalized_gini"], theirs["normalized_gini"]),
+        _beats_carry_forward(case, ours["normalized_gini"], theirs["normalized_gini"]),
         _not_worse_than_btyd(case),
         _total_holds(ours["bias"]),
     ]
@@ -33,7 +33,7 @@ def gate(case: Case) -> list[Verdict]:
 def _has_signal(case: Case) -> Verdict:
     found = case.intervals.get("spearman")
     if found is None:
-        return Verdict(False, "no usable signal: nothing was bought in the held-out window")
+        return Verdict(False, f"no usable signal: {_undefined(case)}")
     return Verdict(
         case.has_signal,
         f"{'' if case.has_signal else 'no usable signal: '}Spearman of predicted and actual value is "
@@ -41,16 +41,18 @@ def _has_signal(case: Case) -> Verdict:
     )
 
 
-def _beats_carry_forward(ours: float | None, theirs: float | None) -> Verdict:
+def _beats_carry_forward(case: Case, ours: float | None, theirs: float | None) -> Verdict:
     if ours is None or theirs is None:
-        return Verdict(
-            False,
-            "normalised Gini is undefined: nothing was bought in the held-out window",
-        )
+        return Verdict(False, f"normalised Gini is undefined: {_undefined(case)}")
     return Verdict(
         ours > theirs,
         f"normalised Gini {ours:.3f} must exceed carry-forward's {theirs:.3f}",
     )
+
+
+def _undefined(case: Case) -> str:
+    alike = "all spent or were predicted the same" if case.actual_total > 0.0 else "nothing was spent"
+    return f"{alike} in the held-out window"
 
 
 def _not_worse_than_btyd(case: Case) -> Verdict:

@@ -8,7 +8,7 @@ import numpy as np
 
 from features.arrays import BoolArray, FloatArray, IntArray
 from features.errors import HorizonError
-from features.events import Events
+from features.events import ROUNDING, Events
 from features.instants import DAY_US, isoformat
 from features.orders import OrderLog
 
@@ -26,7 +26,8 @@ class Labels:
     first_order_days
         Days from `as_of` to the first of those orders, >= 0; NaN without one.
     left_out
-        Net value that `spend` does not show: refunds beyond the orders, refunds without an order (<= 0).
+        Net value that `spend` does not show: below 0 of refunds beyond the orders or without an order, above it of late
+        lines of an order that began before `as_of`.
     """
 
     n_orders: FloatArray
@@ -48,17 +49,24 @@ def label_window(log: OrderLog, customers: IntArray, as_of: int, horizon_days: i
     HorizonError
         The window ends after the log does: its labels have not matured.
     """
+    end = require_matured(log, as_of, horizon_days)
+    window = Events(log.rows((log.ordered_at >= as_of) & (log.ordered_at < end)))
+    ordered = (window.amount > 0.0) & (window.at >= as_of)
+    n_orders = window.sum(ordered)[customers]
+    days = np.where(ordered, (window.at - as_of) / DAY_US, np.inf)
+    net, turned = window.sum(window.amount)[customers], window.sum(np.abs(window.amount))[customers]
+    net = np.where(np.abs(net) <= ROUNDING * turned, 0.0, net)
+    spend = np.where(n_orders > 0, np.maximum(net, 0.0), 0.0)
+    first = np.where(n_orders > 0, window.min(days)[customers], np.nan)
+    return Labels(n_orders, spend, first, net - spend)
+
+
+def require_matured(log: OrderLog, as_of: int, horizon_days: int) -> int:
+    """End of the window after `as_of`; raises HorizonError where the log ends before it does."""
     end = as_of + horizon_days * DAY_US
     if end > log.complete_until:
         raise HorizonError(
             f"The window of {horizon_days} days from {isoformat(as_of)} ends at {isoformat(end)}, but the log is "
             f"complete only until {isoformat(log.complete_until)}: choose an earlier as_of or a shorter horizon."
         )
-    window = Events(log.rows((log.ordered_at >= as_of) & (log.ordered_at < end)))
-    ordered = (window.amount > 0.0) & (window.at >= as_of)
-    n_orders = window.sum(ordered)[customers]
-    days = np.where(ordered, (window.at - as_of) / DAY_US, np.inf)
-    net = window.sum(window.amount)[customers]
-    spend = np.where(n_orders > 0, np.maximum(net, 0.0), 0.0)
-    first = np.where(n_orders > 0, window.min(days)[customers], np.nan)
-    return Labels(n_orders, spend, first, net - spend)
+    return end

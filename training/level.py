@@ -31,7 +31,7 @@ from typing import Final
 import numpy as np
 
 from features.arrays import FloatArray
-from features.instants import DAY_US
+from features.instants import DAY_US, YEAR_DAYS
 from features.orders import OrderLog
 from training.examples import Snapshots
 from training.prices import STEADY, Prices, prices_of
@@ -39,7 +39,6 @@ from training.windows import (
     BIN_DAYS,
     MIN_HISTORY_DAYS,
     NO_SALES,
-    YEAR_DAYS,
     Sales,
     Windows,
     ratios,

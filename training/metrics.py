@@ -162,7 +162,7 @@ def capture(s: Scored, weights: FloatArray, share: float) -> float | None:
     total = (weights * s.actual).sum()
     if not total > 0:
         return None
-    below, everything = s.by_clv.sums(s.actual, weights, np.array([1.0 - share, 1.0]))
+    below, everything = s.by_clv.sums(s.actual, weights, np.array([1.0 - share, 1.0]) * weights.sum())
     return float((everything - below) / everything)
 
 

@@ -22,9 +22,8 @@ from scipy.special import exprel, gammaln
 
 from features.arrays import FloatArray
 from model.btyd import Summary
+from training.btyd import DAYS_PER_WEEK, PULL
 
-_PULL = 1e-5  # as in training.btyd
-_DAYS_PER_WEEK = 7.0
 _TERMS = 2000
 
 
@@ -128,15 +127,15 @@ def fit_pareto_nbd(of: Summary) -> ParetoNbd:
     if not len(of.repeats):
         return ParetoNbd(1.0, 30.0, 1.0, 30.0)
     rows, weights = np.unique(np.stack([of.repeats, of.last_days, of.tenure_days]), axis=1, return_counts=True)
-    repeats, last, tenure = rows[0], rows[1] / _DAYS_PER_WEEK, rows[2] / _DAYS_PER_WEEK
+    repeats, last, tenure = rows[0], rows[1] / DAYS_PER_WEEK, rows[2] / DAYS_PER_WEEK
     weeks = Summary(repeats, last, tenure, repeats, repeats, repeats, 0.0)
 
     def loss(theta: FloatArray) -> float:
         likelihood = float((weights * ParetoNbd(*np.exp(theta)).log_likelihood(weeks)).sum())
-        return (_PULL * float((theta**2).sum()) - likelihood) / float(weights.sum())
+        return (PULL * float((theta**2).sum()) - likelihood) / float(weights.sum())
 
     first = np.log([0.5, 5.0, 0.5, 5.0])
     options = {"ftol": 1e-12, "gtol": 1e-6}
     found = minimize(loss, first, jac="3-point", method="L-BFGS-B", bounds=[(-9.0, 9.0)] * 4, options=options)
     r, alpha, s, beta = np.exp(found.x)
-    return ParetoNbd(float(r), float(alpha * _DAYS_PER_WEEK), float(s), float(beta * _DAYS_PER_WEEK))
+    return ParetoNbd(float(r), float(alpha * DAYS_PER_WEEK), float(s), float(beta * DAYS_PER_WEEK))

@@ -21,9 +21,9 @@ from scipy.sparse import csr_array
 
 from features.arrays import FloatArray, IntArray
 from features.events import Events
-from features.instants import DAY_US
+from features.instants import DAY_US, YEAR_DAYS
 from features.orders import OrderLog
-from training.windows import BIN_DAYS, YEAR_DAYS, yearly
+from training.windows import BIN_DAYS, yearly
 
 MOST_BINS: Final = 61
 """Five years; what is older counts as the oldest of them."""

@@ -13,7 +13,6 @@ from features.events import Events
 from features.history import before
 from features.instants import DAY_US
 from features.orders import OrderLog
-from features.segments import Segments
 from model.prior import Prior
 from training.extremes import most_usual
 from training.labels import label_window
@@ -91,7 +90,7 @@ def first_horizons(log: OrderLog, since: int, until: int, days: int) -> FirstHor
     first_at = events.min(np.where(order, events.at, np.inf).astype(np.float64))
     end = first_at + days * DAY_US
     matured = np.isfinite(first_at) & (first_at >= since) & (end <= until)
-    place = Segments(events.lengths).customer_of_row
+    place = events.customer_of_row
     after = (events.at > first_at[place]) & (events.at < end[place])
     orders = events.sum(after & order)[matured]
     net = events.sum(np.where(after, events.amount, 0.0))[matured]
@@ -105,7 +104,7 @@ def _without_order(log: OrderLog, as_of: int, horizons: Sequence[int], newcomer:
     """What those did who had rows but no order at the last moment whose horizon has passed, shrunk to a newcomer."""
     means, counts = [], []
     for days in horizons:
-        moment = min(as_of, log.complete_until) - days * DAY_US
+        moment = as_of - days * DAY_US
         events = Events(before(log, moment))
         who = np.flatnonzero((events.lengths > 0) & (events.sum(events.amount > 0.0) == 0.0))
         counts.append(len(who))
@@ -125,7 +124,7 @@ def _first_codes(log: OrderLog, as_of: int, column: str) -> IntArray:
     events = Events(before(log, as_of))
     order = events.amount > 0.0
     rows, codes = np.flatnonzero(order), events.first_code(column)
-    who = Segments(events.lengths).customer_of_row[rows]
+    who = events.customer_of_row[rows]
     out = np.full(log.n_customers, -1, dtype=np.int64)
     customers, first = np.unique(who, return_index=True)
     out[customers] = codes[rows[first]]

@@ -41,7 +41,7 @@ class ClvPyfunc(PythonModel):
         if frame["frequency"].isna().any():
             raise ValueError("frequency is null in some rows: only customers with an order have features")
         values = np.ascontiguousarray(frame.to_numpy(dtype=np.float64))
-        as_of = parse_instant(given.get("as_of") or self.bundle.provenance.trained_on, self.bundle.provenance.zone)
+        as_of = parse_instant(given.get("as_of") or self.bundle.provenance.trained_on)
         matrix = FeatureMatrix(as_of, CATALOGUE.names, np.arange(len(values)), values)
         answers = model.predict(matrix)
         horizon = int(given.get("horizon_days", 0)) or model.horizons[0]

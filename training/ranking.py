@@ -37,17 +37,18 @@ class Ranking:
         return self._middle
 
     def sums(self, values: FloatArray, weights: FloatArray, edges: FloatArray) -> FloatArray:
-        """Weighted sum of another column up to shares of the weight, lowest rank first, ties shared out.
+        """Weighted sum of another column up to some weights, lowest rank first, ties shared out.
 
-        `edges` are in [0, 1], shape (m,), as is what is returned.
+        `edges` are in [0, sum of the weights], shape (m,), as is what is returned.
         """
         self._weigh(weights)
         if id(values) not in self._held:  # kept with the column itself, so that no other one takes its id
             sums = np.append(0.0, np.cumsum(np.bincount(self._group, weights=weights * values)))
             self._held[id(values)] = values, sums
-        return np.asarray(np.interp(edges * self._upto[-1], self._upto, self._held[id(values)][1]), dtype=np.float64)
+        return np.asarray(np.interp(edges, self._upto, self._held[id(values)][1]), dtype=np.float64)
 
     def in_parts(self, values: FloatArray, weights: FloatArray, n_parts: int = N_DECILES) -> FloatArray:
         """Mean of another column over equal parts of the weight, lowest rank first, shape (n_parts,); ties shared."""
-        sums = self.sums(values, weights, np.linspace(0.0, 1.0, n_parts + 1))
-        return np.asarray(np.diff(sums) * (n_parts / self._upto[-1]), dtype=np.float64)
+        whole = weights.sum()
+        edges = np.arange(n_parts + 1.0) * whole / n_parts  # in this order: a sliver of a neighbour is no part of it
+        return np.asarray(np.diff(self.sums(values, weights, edges)) * (n_parts / whole), dtype=np.float64)

@@ -193,7 +193,7 @@ def _log_run(trained: Trained, intake: Intake) -> None:
         {
             **rows,
             "customers": intake.accounts.n_customers,
-            "customers_trained_on": intake.log.n_customers,
+            "customers_trained_on": trained.n_customers,
             "identical_rows": intake.accounts.identical_rows,
         }
     )

@@ -1,4 +1,4 @@
-"""Order logs with known truth, for tests and benchmarks: the textbook's shop and others it does not describe.
+"""Order logs with known truth, for tests: the textbook's shop and others it does not describe.
 
 A shop is customers (`_Customers`), the spread of their gaps and the spread of their values (`Draw`); `_trade`
 lets them buy. Day 0 is taken to be a 1 January.

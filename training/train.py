@@ -28,13 +28,16 @@ class Trained:
     cases
         The held-out window of each horizon, predicted by a model that was fitted before it.
     dropped_horizons
-        Default horizons that the history was too short for.
+        Default horizons that the history was too short for, or too thin.
+    n_customers
+        Customers with rows before `as_of`.
     """
 
     model: ClvModel
     provenance: Provenance
     cases: tuple[Case, ...]
     dropped_horizons: tuple[int, ...]
+    n_customers: int
 
     @property
     def primary(self) -> Case:
@@ -76,16 +79,22 @@ def train(
             f"as_of {isoformat(as_of)} lies after the end of the log: nothing is known from "
             f"{isoformat(log.complete_until)} on."
         )
-    past = before(log, as_of)
+    _, past = before(log, as_of).with_rows()
     if not past.n_rows:
         raise TrainingError(f"No order lies before {isoformat(as_of)}: nothing to train on.")
     chosen, dropped = checked_horizons(past, as_of, horizons)
     told = progress or Progress()
-    end, known = min(as_of, past.complete_until), Snapshots(past)
-    cases = tuple(
-        run_case(past, end - days * DAY_US, days, seed=seed, progress=told, snapshots=known) for days in chosen
-    )
-    model = fit(past, as_of, chosen, seed=seed, progress=told, snapshots=known)
+    known = Snapshots(past)
+    cases: list[Case] = []
+    for days in chosen:
+        try:
+            cases.append(run_case(past, as_of - days * DAY_US, days, seed=seed, progress=told, snapshots=known))
+        except TrainingError:
+            if horizons or not cases:
+                raise
+            dropped = tuple(sorted((*dropped, days)))
+    fitted = [case.horizon_days for case in cases]
+    model = fit(past, as_of, fitted, seed=seed, progress=told, snapshots=known)
     provenance = Provenance(
         trained_on=isoformat(as_of),
         data_fingerprint=data_fingerprint(past),
@@ -93,4 +102,4 @@ def train(
         timezone=timezone,
         optional_columns=tuple(sorted(log.optional)),
     )
-    return Trained(model, provenance, cases, dropped)
+    return Trained(model, provenance, tuple(cases), dropped, past.n_customers)

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from features.arrays import FloatArray
-from features.instants import DAY_US
+from features.instants import DAY_US, YEAR_DAYS
 from features.orders import OrderLog
 from model.season import STEP_DAYS
 from training.examples import Snapshot, Snapshots
@@ -17,7 +17,6 @@ from training.labels import label_window
 
 BIN_DAYS: Final = STEP_DAYS
 """What is learnt from is as fine as what is told ahead."""
-YEAR_DAYS: Final = 365.25
 MAX_WINDOWS: Final = 37
 """Three years and a month of windows: each season is seen thrice."""
 MIN_HISTORY_DAYS: Final = 90

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -55,6 +56,14 @@ def test_no_signal_is_said_and_refused() -> None:
     assert not verdict.holds
     assert verdict.text.startswith("no usable signal: Spearman")
     assert case.document()["usable_signal"] is False
+
+
+def test_customers_who_are_all_alike_leave_nothing_to_rank(log_of: Callable[..., OrderLog]) -> None:
+    days = np.arange("2023-01-01", "2024-01-01", 10, dtype="datetime64[D]")
+    log = log_of([(f"c{who}", str(day), 10.0) for who in range(60) for day in days])
+    verdicts = [verdict.text for verdict in gate(run_case(log, log.complete_until - 30 * DAY_US, 30))]
+    alike = "all spent or were predicted the same in the held-out window"
+    assert verdicts[:2] == [f"no usable signal: {alike}", f"normalised Gini is undefined: {alike}"]
 
 
 @pytest.mark.parametrize(("upper", "holds"), [(0.01, True), (0.0, True), (-0.0004, False)])

@@ -19,6 +19,7 @@ from training.backtest import default_cases, predictions_table, run_case
 from training.cutoffs import longest_horizon
 from training.examples import Snapshots, training_examples
 from training.extremes import most_usual
+from training.fingerprint import data_fingerprint
 from training.fitting import SEED, fit, fit_and_answer, informative
 from training.gate import gate
 from training.labels import label_window
@@ -75,10 +76,12 @@ def test_examples_are_sorted_by_cutoff_and_customer(shop: OrderLog) -> None:
 
 def test_a_model_does_not_see_what_happens_after_its_moment(shop: OrderLog) -> None:
     """The same fit, to the bit, from a log that ends at the moment and from one that goes on."""
-    as_of = shop.first_at + 300 * DAY_US
+    as_of = shop.first_at + 150 * DAY_US
     matrix = feature_matrix(shop, as_of)
     whole = fit(shop, as_of, (30,)).predict(matrix)
-    cut = fit(before(shop, as_of), as_of, (30,)).predict(matrix)
+    _, past = before(shop, as_of).with_rows()
+    assert past.n_customers < shop.n_customers  # others come later
+    cut = fit(past, as_of, (30,)).predict(matrix)
     assert whole.clv.tobytes() == cut.clv.tobytes()
 
 
@@ -99,13 +102,13 @@ def test_one_placeholder_date_does_not_break_a_training(log_of: Make, shop: Orde
     assert np.isfinite(trained.primary.models["clv"].scored.clv).all()
 
 
-@pytest.mark.parametrize("everything", [False, True])
-def test_an_extreme_order_or_customer_changes_nobody_elses_prediction(everything: bool) -> None:
+@pytest.mark.parametrize(("everything", "factor"), [(False, 1e6), (True, 1e6), (False, 1e10)])
+def test_an_extreme_order_or_customer_changes_nobody_elses_prediction(everything: bool, factor: float) -> None:
     log = simulate(400, 500, seed=2).log(parse_instant("2022-01-01"))
     who = int(np.diff(log.starts).argmax())
     rows = slice(log.starts[who], log.starts[who + 1] if everything else log.starts[who] + 1)
     amount = log.amount.copy()
-    amount[rows] *= 1e6  # a decimal point forgotten, again and again
+    amount[rows] *= factor  # a decimal point forgotten, again and again, or a product's number in place of its price
     as_of, others = log.complete_until, np.arange(log.n_customers) != who
     (sound, before_it), (model, after_it) = (
         fit_and_answer(one, as_of, (90,)) for one in (log, replace(log, amount=amount))
@@ -206,6 +209,25 @@ def test_a_shop_where_nobody_orders_twice_within_the_horizon_is_trained_on(log_o
     assert (answer.orders < 1.05 * answer.purchase_probability).all()  # one order, and hardly ever another
 
 
+def test_a_default_horizon_without_buyers_to_learn_from_is_dropped(shop: OrderLog, log_of: Make) -> None:
+    ids = [shop.customer_ids[who] for who in np.repeat(np.arange(shop.n_customers), np.diff(shop.starts))]
+    early = np.datetime64("2021-11-20") + 7 * np.arange(12)  # a shop that had hardly opened
+    at = [*early.astype("datetime64[us]"), *shop.ordered_at.view("datetime64[us]")]
+    log = log_of([], customer_id=[*(f"early {k}" for k in range(12)), *ids], ordered_at=at, amount=[5.0] * len(at))
+    trained = train(log, log.complete_until, None, "UTC")
+    assert (trained.model.horizons, trained.dropped_horizons) == ((30, 90, 180), (365,))
+    with pytest.raises(TrainingError, match="365 days 0 of .* examples have a purchase"):
+        train(log, log.complete_until, [365], "UTC")
+
+
+def test_evidence_of_a_training_is_of_those_who_were_there(shop: OrderLog) -> None:
+    as_of = shop.first_at + 150 * DAY_US
+    _, past = before(shop, as_of).with_rows()
+    trained = train(shop, as_of, [30], "UTC")
+    assert trained.n_customers == past.n_customers < shop.n_customers
+    assert trained.provenance.data_fingerprint == data_fingerprint(past)
+
+
 def test_a_moment_beyond_the_log_is_refused(shop: OrderLog) -> None:
     with pytest.raises(UsageError, match="after the end of the log"):
         train(shop, shop.complete_until + DAY_US, [30], "UTC")
@@ -271,16 +293,21 @@ def test_logs_that_cannot_be_trained_on_say_what_is_missing(log_of: Make, rows: 
 
 
 @pytest.mark.parametrize("of_buyers", [False, True], ids=["of everyone", "of buyers"])
-def test_buyers_of_one_fold_alone_cannot_be_learnt_from(log_of: Make, of_buyers: bool) -> None:
-    """Folds of buyers are drawn for themselves: with customer 11 the last of them, not as those of thirty."""
-    alike = [11, *range(11)] if of_buyers else range(30)
-    folds = fold_of(np.arange(12 if of_buyers else 30), SEED)
-    some = [who for who in alike if folds[who] == folds[alike[0]]][:3]
+def test_spenders_of_one_fold_alone_cannot_be_learnt_from(log_of: Make, of_buyers: bool) -> None:
+    """Folds of buyers are drawn for themselves: two spenders of different folds may share one of theirs."""
+    folds, of_six = fold_of(np.arange(30), SEED), fold_of(np.arange(6), SEED).tolist()
+    some = np.flatnonzero(folds == folds[0])[:3].tolist()
+    others: list[int] = []
+    if of_buyers:
+        low, high = np.flatnonzero(np.array(of_six) == of_six[0])[:2].tolist()
+        second = next(who for who in range(12, 24) if folds[who] != folds[6])
+        some, others = [6, second], [*range(low), *range(7, 6 + high - low), *range(second + 1, second + 6 - high)]
     rows = [(f"c{who:02d}", f"2023-01-{1 + who % 28:02d}", 10.0) for who in range(30)]
     rows += [(f"c{who:02d}", f"2023-01-{3 + who:02d}", 12.0) for who in range(12)]
     weeks = np.arange("2023-02-01", "2024-02-01", 7, dtype="datetime64[D]")
-    log = log_of([*rows, *((f"c{who:02d}", str(day), 8.0) for who in some for day in weeks)])
-    with pytest.raises(TrainingError, match=r"only 3 of (30|3) customers spend"):
+    bought = [(f"c{who:02d}", str(day), amount) for day in weeks for who in (*some, *others) for amount in (8.0, -8.0)]
+    log = log_of([*rows, *(row for row in bought if row[2] > 0.0 or int(row[0][1:]) in others)])
+    with pytest.raises(TrainingError, match=f"only {len(some)} of ({6 if of_buyers else 30}) customers spend"):
         fit(log, log.complete_until, (30,))
 
 
@@ -328,8 +355,9 @@ def test_default_cases_are_apart_by_the_horizon_and_matured(shop: OrderLog) -> N
 
 
 def test_a_backtest_that_looks_beyond_the_log_is_refused(shop: OrderLog) -> None:
-    with pytest.raises(HorizonError, match="complete only until"):
-        run_case(shop, shop.complete_until - 10 * DAY_US, 30)
+    for days in (10, -100):
+        with pytest.raises(HorizonError, match=r"window of 90 days .* complete only until"):
+            run_case(shop, shop.complete_until - days * DAY_US, 90)
     with pytest.raises(HorizonError, match="longest possible there"):
         run_case(shop, shop.first_at + 40 * DAY_US, 30)
 

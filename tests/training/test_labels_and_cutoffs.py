@@ -58,6 +58,11 @@ def test_refunds_net_within_the_window_and_never_below_zero(log_of: Make) -> Non
     assert sum(left_out) == -4.0 - 3.0
 
 
+def test_what_rounding_leaves_of_a_refund_is_no_value(log_of: Make) -> None:
+    rows = [("back", "2024-03-02", 0.1), ("back", "2024-03-03", 0.2), ("back", "2024-03-05", -0.3)]
+    assert window(log_of([*rows, ("end", "2024-04-30", 1.0)]))[1] == [0.0, 0.0]
+
+
 def test_a_window_that_has_not_matured_is_refused(log_of: Make) -> None:
     log = log_of([("a", "2024-01-01", 1.0), ("a", "2024-03-30T10:00", 1.0)])
     window(log, 30)

@@ -102,6 +102,9 @@ def test_deciles_are_equal_groups_and_empty_ones_are_not_divided_by() -> None:
     nothing_below = scored([0.0] * 90 + [10.0] * 10, [1.0] * 90 + [5.0] * 10)
     assert value("decile_mape", nothing_below) == pytest.approx(0.5)
     assert value("deciles_without_value", nothing_below) == 9
+    nothing_in_seven = scored([0.0] * 84 + [8.0] * 36, list(range(1, 121)))  # a tenth of 120 ends at 84, not after it
+    assert value("decile_mape", nothing_in_seven) == pytest.approx(((90.5 + 102.5 + 114.5) / 8 - 3) / 3)
+    assert value("deciles_without_value", nothing_in_seven) == 7
 
 
 def test_a_model_does_not_differ_from_itself_and_does_from_a_worse_one() -> None:

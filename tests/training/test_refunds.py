@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -34,6 +35,11 @@ def test_without_refunds_all_value_stays(shop: OrderLog) -> None:
     now = Snapshots(shop).at(shop.complete_until)
     assert now.net_share == 1.0
     assert now.btyd(modified=True).value.net_share == 1.0
+
+
+def test_refunds_alone_say_nothing_of_what_stays(log_of: Callable[..., OrderLog]) -> None:
+    log = log_of([("a", "2023-01-01", -5.0), ("b", "2023-01-02", -1.0)])
+    assert Snapshots(log).at(log.complete_until).net_share == 1.0
 
 
 def test_the_share_that_stays_is_that_of_the_past() -> None:

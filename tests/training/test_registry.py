@@ -68,7 +68,7 @@ def replace_gate(trained: Trained, *, holds: bool) -> Trained:
         def verdicts(self) -> list[Verdict]:
             return [Verdict(holds, "total bias +99.0% must lie within ±25%")]
 
-    return Judged(trained.model, trained.provenance, trained.cases, trained.dropped_horizons)
+    return Judged(**vars(trained))
 
 
 def files_of(registry: Registry, version: str) -> set[str]:
