@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import Annotated
 
 import typer
@@ -36,11 +37,16 @@ def backtest(
 ) -> None:
     """Predict past windows from earlier ones only, and compare with what happened."""
     from commands.console import fitting, print_cases, print_json
+    from commands.output import require_place, write_csv
+    from features.errors import UsageError
     from features.instants import isoformat, parse_instant
     from training.backtest import default_cases, predictions_table, run_case
     from training.examples import Snapshots
 
     as_json, rivals = wants_json(format_), _checked(rival or [])
+    require_place("--predictions", predictions)
+    if not (isfinite(margin) and isfinite(contact_cost)):
+        raise UsageError(f"--margin {margin} and --contact-cost {contact_cost} must be finite numbers.")
     intake = read_to_train(orders, memory, predictions)
     ask_about(intake, intake.log.complete_until)
     moments = [parse_instant(text) for text in as_of] if as_of else default_cases(intake.log, horizon_days)
@@ -49,16 +55,14 @@ def backtest(
         for moment in moments:
             progress.stage(f"as of {isoformat(moment)[:10]}")
             cases.append(run_case(intake.log, moment, horizon_days, rivals=rivals, progress=progress, snapshots=known))
-    if predictions is not None:
-        import pyarrow as pa
-
-        from commands.output import write_csv
-
-        write_csv(iter([pa.table(predictions_table(cases))]), predictions)
     if as_json:
         print_json({"cutoffs": [case.document(margin, contact_cost) for case in cases]})
     else:
         print_cases(cases)
+    if predictions is not None:
+        import pyarrow as pa
+
+        write_csv(iter([pa.table(predictions_table(cases))]), predictions)
 
 
 def _checked(rivals: list[str]) -> list[str]:

@@ -237,10 +237,10 @@ def _require_read_amounts(accounts: Accounts) -> None:
     """Refuse to learn from a log that lost a tenth of its orders or more to amounts that cannot be read."""
     lost = accounts.amount_forms.total()
     if lost and 10 * lost >= accounts.n_read:
-        repair = f"Say {accounts.repair}, where" if accounts.repair else "Write them as numbers, so that"
+        repair = f"say {accounts.repair}" if accounts.repair else "write them as numbers"
         raise OrdersError(
             f"Amounts of {lost:,} of {accounts.n_read:,} rows could not be read, and a model would learn from the "
-            f"others alone. {repair} all amounts are written alike."
+            f"others alone. Where all are written alike, {repair}"
         )
 
 

@@ -21,18 +21,16 @@ def bundle(
     from commands.settings import home
     from features.errors import OutputError
     from model.bundle import MANIFEST
+    from serving.output import written_beside
     from serving.store import ModelStore
 
     place = home()
     folder = ModelStore(place.registry_uri, place.bundles).bundle_folder(name, version)
     if out.exists() and not (out / MANIFEST).is_file():
         raise OutputError(f"{str(out)!r} exists and is no bundle: choose another folder.")
-    try:
-        beside = out.with_name(f".{out.name}.partial")
-        shutil.rmtree(beside, ignore_errors=True)
-        shutil.copytree(folder, beside)
-        shutil.rmtree(out, ignore_errors=True)
-        beside.rename(out)
-    except OSError as error:
-        raise OutputError(f"{str(out)!r} cannot be written: {error.strerror or error}.") from error
+    with written_beside(out.resolve(), folder=True) as beside:
+        try:
+            shutil.copytree(folder, beside, dirs_exist_ok=True)
+        except shutil.Error as error:  # of many files at once
+            raise OutputError(f"{str(out)!r} cannot be written: {error.args[0][0][2]}. Nothing was changed.") from error
     say(f"Bundle of {folder.name} written to {out}.")

@@ -40,16 +40,19 @@ app.command()(follow)
 app.command()(bundle)
 
 
-@app.callback()
-def _root(
-    show_version: Annotated[
-        bool,
-        typer.Option("--version", help="Print the version and stop.", is_eager=True),
-    ] = False,
-) -> None:
-    if show_version:
+def _version(*, asked: bool) -> None:
+    if asked:
         print(features.__version__)
         raise typer.Exit
+
+
+@app.callback()
+def _root(
+    *,
+    _: Annotated[
+        bool, typer.Option("--version", help="Print the version and stop.", is_eager=True, callback=_version)
+    ] = False,
+) -> None: ...
 
 
 def main() -> None:
@@ -73,8 +76,14 @@ def run(arguments: list[str]) -> int:
     except Exception as error:
         if os.environ.get("CLV_DEBUG"):
             raise
-        say(f"Error: unexpected {type(error).__name__}. This is a fault of clv; CLV_DEBUG=1 shows where it happened.")
+        say(f"Error: {_unexpected(error)}")
         return 1
     if code == INTERRUPTED:
         say("Interrupted. Nothing was left half done.")
     return int(code)
+
+
+def _unexpected(error: Exception) -> str:
+    if isinstance(error, ModuleNotFoundError):  # as on a machine that only serves
+        return f"{error.name} is not installed: this command needs all of requirements/all.lock."
+    return f"unexpected {type(error).__name__}. This is a fault of clv; CLV_DEBUG=1 shows where it happened."

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 
 from commands.options import STORE
-from features.errors import OutputError, UsageError
+from features.errors import UsageError
 
 
 def refuse_overwriting(source: str, written: Mapping[str, str | None]) -> None:
@@ -43,18 +42,17 @@ def _whole(path: str) -> str:
 
 
 def write_csv(tables: Iterator[pa.Table], path: str) -> None:
-    """Write tables of one schema beside, then rename. Raises OutputError when that fails; what stood there stays."""
-    target = Path(path)
-    beside = target.with_name(f".{target.name}.partial")
-    try:
-        first = next(tables, pa.table({}))
-        with pa_csv.CSVWriter(str(beside), first.schema) as writer:
-            writer.write_table(first)
-            for table in tables:
-                writer.write_table(table)
-        beside.replace(target)
-    except OSError as error:
-        raise OutputError(f"{path!r} cannot be written: {error.strerror or error}. Nothing was changed.") from error
-    finally:
-        with suppress(OSError):
-            beside.unlink()
+    """Write tables of one schema, whole or not at all. Raises OutputError, and UsageError where another run does so."""
+    from serving.output import written_beside
+
+    first = next(tables, pa.table({}))
+    with written_beside(Path(path)) as beside, pa_csv.CSVWriter(str(beside), first.schema) as writer:
+        writer.write_table(first)
+        for table in tables:
+            writer.write_table(table)
+
+
+def require_place(option: str, path: str | None) -> None:
+    """Refuse, before any work, a file whose folder is not there. Raises UsageError."""
+    if path is not None and not Path(path).absolute().parent.is_dir():
+        raise UsageError(f"{option} {path!r}: there is no such folder. Make it, or write elsewhere.")

@@ -41,6 +41,7 @@ def score(
     resume: Resume = False,
 ) -> None:
     """Score every customer with the champion model."""
+    from commands.console import say
     from commands.settings import home
     from features.errors import UsageError
     from features.instants import isoformat
@@ -72,6 +73,11 @@ def score(
     about = {"model": identity(loaded), "question": repr(question), "as_of": as_of}
     with batch(orders, out, about, engine=engine, memory=memory, resume=resume) as doing:
         moment = instant(as_of, doing.complete_until)
+        if moment > doing.complete_until:
+            say(
+                f"The log is complete only until {isoformat(doing.complete_until)}: from then to {isoformat(moment)} "
+                "every customer is taken to have been silent."
+            )
         scored_at = isoformat(doing.now)
         work = Work(
             "scoring",

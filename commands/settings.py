@@ -73,6 +73,8 @@ def home() -> Home:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"CLV_HOME {str(folder)!r} cannot be made: {error.strerror}.") from error
+    if not os.access(folder, os.W_OK):
+        raise UsageError(f"CLV_HOME {str(folder)!r} cannot be written: name another folder.")
     for name, value in {
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
@@ -103,7 +105,7 @@ def config(path: Path = Path(CONFIG)) -> Mapping[str, Mapping[str, Any]]:
     if not path.is_file():
         return {}
     try:
-        found = tomllib.loads(path.read_text())
+        found = tomllib.loads(path.read_text("utf-8-sig"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"{str(path)!r} is not TOML: {error}.") from error
     for name, table in found.items():

@@ -89,6 +89,7 @@ class Accounts:
             counted = self.statuses.most_common(_SHOWN_STATUSES)
             text += "; counted as paid: " + ", ".join(f"{status} {count:,}" for status, count in counted)
             text += f" and {len(self.statuses) - len(counted)} other statuses" * (len(self.statuses) > len(counted))
+            text += " (leave out of the export what is not)"
         if self.n_rejected * 10 > self.n_read:
             worst = Rule[most_first[0][0].upper()]
             text += f". Most rejected rows: {EXPLANATIONS[worst]}. --rejected PATH writes them all"
@@ -106,11 +107,13 @@ class Accounts:
                 "one may stand for many customers. Export the ids as texts."
             )
         if self.date_forms:
-            repair = dates_repair(form for form, _ in self.date_forms.most_common())
+            repair = dates_repair(self.date_forms)
             yield f"Unreadable dates look like {shown_forms(self.date_forms)}.{f' {repair}.' if repair else ''}"
         if self.amount_forms:
             repair = self.repair
-            say = f" Say {repair}, where all amounts are written so." if repair else ""
+            say = (
+                f" Where all amounts are written so, say {repair}" if repair else ""
+            )  # no mark that a shell would read
             yield f"Unreadable amounts look like {shown_forms(self.amount_forms)}.{say}"
 
 

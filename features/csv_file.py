@@ -17,7 +17,7 @@ from features.columns import CUSTOMER_ID
 from features.errors import OrdersError
 from features.mapping import resolve
 from features.options import ReadOptions
-from features.places import readable
+from features.places import PACKED, readable
 from features.raw import RawSource, empty, renamed
 
 _SNIFFED_BYTES: Final = 1 << 16
@@ -25,6 +25,15 @@ _DELIMITERS: Final = ",;\t|"
 _SHORT_ROW_BYTES: Final = 20
 _SAMPLED_BYTES: Final = 1 << 23
 _LONGEST_FIELD: Final = 1 << 30
+_WORKBOOK: Final = "is a workbook or an archive: save the sheet with the orders as CSV UTF-8, or unpack it"
+_NO_TEXT: Final = {
+    b"PK\x03\x04": _WORKBOOK,
+    b"\xd0\xcf\x11\xe0": _WORKBOOK,
+    b"\x1f\x8b": "is compressed: give it a name that ends in .gz",
+    b"\xff\xfe": "is UTF-16: export it as UTF-8",
+    b"\xfe\xff": "is UTF-16: export it as UTF-8",
+}
+"""By its first bytes: what a file is that is no CSV, and the repair."""
 _MORE_ROWS: Final = 1.1
 """Rows of a compressed file may be so many times more than a sample of it says."""
 
@@ -53,8 +62,10 @@ class _Watched:
 
 def open_csv(source: str, path: str, filesystem: pa_fs.FileSystem, options: ReadOptions) -> RawSource:
     """Open the mapped columns, as texts. Raises OrdersError where the file is empty or lacks a required column."""
-    compressed = path.lower().endswith((".gz", ".bz2", ".zst"))
+    compressed = path.lower().endswith(PACKED)
     head, n_rows_about = _beginning(filesystem, path, compressed)
+    if repair := next((repair for mark, repair in _NO_TEXT.items() if head.startswith(mark)), None):
+        raise OrdersError(f"{path!r} {repair}.")
     text = head.decode("utf-8-sig", errors="replace")
     if not text.strip():
         raise OrdersError(f"{path!r} is empty. An order log needs a header row and at least one order.")

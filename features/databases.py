@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from decimal import Decimal
 from typing import Any, Final
 
@@ -64,6 +65,11 @@ def read_statement(
     except sa.exc.SQLAlchemyError as error:
         cause = str(getattr(error, "orig", None) or error).splitlines()[0]
         raise OrdersError(f"{hidden(url)!r} cannot be read: {cause[:200]}.") from error
+    except OSError as error:
+        raise OrdersError(
+            f"{hidden(url)!r}: its rows cannot be set aside in {tempfile.gettempdir()!r}: {error.strerror or error}. "
+            "Set TMPDIR to a folder with more room."
+        ) from error
     finally:
         engine.dispose()
     return RawSource(kept.n_rows, kept.tables(), may_change=True)
@@ -74,7 +80,7 @@ class _Kept:
 
     def __init__(self) -> None:
         self._file: Any = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115
-        weakref.finalize(self, self._file.close)  # also where nobody asks for the tables
+        weakref.finalize(self, _closed, self._file)  # also where nobody asks for the tables
         self._schemas: list[pa.Schema] = []
         self.n_rows = 0
 
@@ -100,6 +106,11 @@ class _Kept:
             schema = pa.schema([(name, pa.string()) for name in different[0].names])
         empty = {field.name: pa.string() if pa.types.is_null(field.type) else field.type for field in schema}
         return pa.schema(list(empty.items()))
+
+
+def _closed(file: Any) -> None:
+    with suppress(OSError):  # what a full disk has not taken is not needed any more
+        file.close()
 
 
 def _named(table: str) -> sa.TableClause:

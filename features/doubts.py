@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from typing import Final
@@ -32,6 +33,11 @@ _HEAVY_SHARE, _HEAVIER = 0.05, 10
 """One id has this share of all orders, and so many times those of the next one."""
 _MANY: Final = 100
 """Customers, from which on one of them with a twentieth of the orders is a surprise."""
+_NEARLY_ALL, _DIFFERENT = 0.9, 0.25
+"""Share of orders whose lines are alike, and their different amounts to an order: few prices make lines alike, too."""
+_PHONE: Final = re.compile(r"'?\+?[\d\s().-]{10,}")
+_PHONE_DIGITS: Final = 10
+"""What stands before the last ones is a country's code, or what is dialled in its place."""
 _SHOWN: Final = 5
 
 
@@ -49,7 +55,11 @@ def doubts(log: OrderLog, *, drawn: bool = False) -> list[str]:
     old, a_day = _long_ago(a_day)
     each = np.bincount(events.customer_of_row[ordered], minlength=log.n_customers)
     of_days = [*old, *_gap(log, a_day), *_thin_end(a_day)]
-    return of_days if drawn else [*of_days, *_heavy(log, each), *_alike(log)]
+    return (
+        [*of_days, *_totals_on_lines(log)]
+        if drawn
+        else [*of_days, *_totals_on_lines(log), *_heavy(log, each), *_alike(log)]
+    )
 
 
 def _long_ago(a_day: IntArray) -> tuple[list[str], IntArray]:
@@ -115,6 +125,21 @@ def _thin(a_day: IntArray, end: int) -> tuple[int, float] | None:
     return None
 
 
+def _totals_on_lines(log: OrderLog) -> Iterator[str]:
+    """Orders whose every line has the same amount, though amounts differ between orders: a total, most likely."""
+    if log.event is None:
+        return
+    first = np.flatnonzero(np.append(True, log.event[1:] != log.event[:-1]))
+    several = np.diff(np.append(first, log.n_rows)) > 1
+    most, least = (ufunc.reduceat(log.amount, first)[several] for ufunc in (np.maximum, np.minimum))
+    alike = most == least
+    if len(alike) >= _MANY and alike.mean() >= _NEARLY_ALL and len(np.unique(most)) >= _DIFFERENT * len(alike):
+        yield (
+            f"{alike.mean():.0%} of the orders of several lines have one amount on all of them: is it the order's "
+            "total, repeated? Then it counts once a line: leave it on one line, or map what each line cost."
+        )
+
+
 def _heavy(log: OrderLog, orders: IntArray) -> Iterator[str]:
     """One id that is no customer."""
     if np.count_nonzero(orders) < _MANY:
@@ -130,20 +155,27 @@ def _heavy(log: OrderLog, orders: IntArray) -> Iterator[str]:
 def _alike(log: OrderLog) -> Iterator[str]:
     """Ids that people would take for the same."""
     ids = [str(one) for one in log.customer_ids]
-    folded = [_folded(one) for one in ids]
+    phones = any(_PHONE.fullmatch(one) and not one.isdecimal() for one in ids)
+    folded = [_folded(one, phones) for one in ids]
     counts = Counter(folded)
-    alike = [one for one, key in zip(ids, folded, strict=True) if counts[key] > 1]
+    alike = [(one, key) for one, key in zip(ids, folded, strict=True) if counts[key] > 1]
     if alike:
-        shown = ", ".join([repr(one) for one in alike if _folded(one) == _folded(alike[0])][:_SHOWN])
+        shown = ", ".join([repr(one) for one, key in alike if key == alike[0][1]][:_SHOWN])
         yield (
-            f"{len(alike):,} customer ids differ from another only by spaces around them, zeros in front or an "
-            f"address's capitals ({shown}) and count as different ones: if they are the same, export them alike."
+            f"{len(alike):,} customer ids differ from another only by spaces around them, zeros in front, an address's "
+            f"capitals or how a phone number is written ({shown}) and count as different ones: if they are the same, "
+            "write them alike before they are read, in a sheet by LOWER(TRIM(…)), of phone numbers the last ten digits."
         )
 
 
-def _folded(name: str) -> str:
-    """An id without what is easily changed on the way; capitals matter in ids that are no e-mail addresses."""
+def _folded(name: str, phones: bool) -> str:
+    """An id without what is easily changed on the way; capitals matter in ids that are no e-mail addresses.
+
+    Long numbers are phone numbers where `phones` are among the ids.
+    """
     bare = name.strip()
     if "@" in bare:
         return bare.casefold()
+    if phones and _PHONE.fullmatch(bare):
+        return re.sub(r"\D", "", bare)[-_PHONE_DIGITS:]
     return bare.lstrip("0") or "0" if bare.isdecimal() else bare

@@ -22,10 +22,11 @@ def engine_for(url: str, **how: Any) -> sa.Engine:
         if parsed.drivername in ("postgresql", "postgres"):
             parsed = parsed.set(drivername="postgresql+psycopg")
         return sa.create_engine(parsed, **how)
+    except ModuleNotFoundError as error:
+        raise UsageError(f"{hidden(url)!r} needs a driver that is not installed: pip install {error.name}.") from None
     except (
         sa.exc.ArgumentError,
         sa.exc.NoSuchModuleError,
-        ModuleNotFoundError,
         ValueError,  # its text may hold a part of the password
     ):
         raise UsageError(

@@ -65,11 +65,18 @@ def parse_instant(text: str) -> int:
         The text is not ISO 8601.
     """
     try:
-        return to_us(datetime.fromisoformat(text.strip()))
+        return to_us(from_iso(text.strip()))
     except (ValueError, OverflowError) as error:
         raise UsageError(
             f"{text!r} is not a date. Write ISO 8601, for example 1998-04-02 or 1998-04-02T12:00:00Z."
         ) from error
+
+
+def from_iso(text: str) -> datetime:
+    """Read ISO 8601; raises ValueError. Digits alone are a date where they are eight: others are seconds or serials."""
+    if text.isdigit() and len(text) != 8:
+        raise ValueError(text)
+    return datetime.fromisoformat(text)
 
 
 def instants_of(texts: Sequence[str]) -> IntArray:
@@ -80,7 +87,7 @@ def instants_of(texts: Sequence[str]) -> IntArray:
 
 def _or_none(text: str) -> int:
     try:
-        return to_us(datetime.fromisoformat(text))
+        return to_us(from_iso(text))
     except (ValueError, OverflowError):
         return NO_INSTANT
 

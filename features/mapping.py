@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from features.columns import ALL, AMOUNT, ORDER_ID, QUANTITY, REQUIRED, UNIT_PRICE
+from features.columns import ALL, AMOUNT, CURRENCY, ORDER_ID, QUANTITY, REQUIRED, STATUS, UNIT_PRICE
 from features.errors import OrdersError, listed
 
 _SYNONYMS: Final = {
@@ -50,6 +50,8 @@ _SYNONYMS: Final = {
     "unit_price": ("unitprice", "itemprice", "lineitemprice"),
     "quantity": ("quantity", "qty", "lineitemquantity"),
 }
+_OFTEN_CAPITAL: Final = (ORDER_ID, STATUS, CURRENCY)
+"""Optional columns that are worth a word where they are there under our name, but for capitals or spaces."""
 _PRICED: Final = (UNIT_PRICE, QUANTITY)
 """What an amount is made of where a log has none."""
 
@@ -92,6 +94,14 @@ def _missing(absent: Sequence[str], available: Sequence[str], mapping: Mapping[s
     if AMOUNT in absent and AMOUNT not in mapping and _guess(AMOUNT, available) is None:
         names = [name for name in absent if name != AMOUNT] + [*_PRICED, ORDER_ID]
     guesses = {name: guess for name in names if (guess := _guess(name, available))}
+    guesses.update(
+        {
+            name: column
+            for name in _OFTEN_CAPITAL
+            for column in available
+            if name not in mapping and column != name == column.lower().replace(" ", "_")
+        }
+    )
     proposals = [
         f"--map {name}={_quoted(guess)}" for name, guess in guesses.items() if guess != mapping.get(name, name)
     ]

@@ -58,7 +58,8 @@ def _unite(kinds: dict[str, pa.DataType], schema: pa.Schema, path: str, options:
     """Add a file's columns to those of the files before; only contract columns must agree."""
     contract = {options.mapping.get(name, name): name for name in ALL}
     for field in schema:
-        before = kinds.setdefault(field.name, field.type)
+        plain = pa.large_string() if types.is_string_view(field.type) else field.type  # views are hardly supported yet
+        before = kinds.setdefault(field.name, plain)
         name = contract.get(field.name)
         both = before if field.type == before else _common(before, field.type, name in _AMOUNTS)
         if both is None and name is not None:

@@ -20,7 +20,7 @@ from features.arrow import array, filled, to_numpy
 from features.columns import AMOUNT, QUANTITY, UNIT_PRICE
 from features.encoding import dictionary_of, indices_of
 from features.errors import OrdersError, listed
-from features.instants import NO_INSTANT, to_us
+from features.instants import NO_INSTANT, from_iso, to_us
 from features.options import DateOrder, ReadOptions
 from features.typed import Codes
 
@@ -181,7 +181,7 @@ def _moment(text: str | None, dates: DateOrder) -> datetime | None:
         return None
     national = _NATIONAL.fullmatch(text.strip())
     try:
-        return datetime.fromisoformat(text.strip()) if national is None else _national(national, dates)
+        return from_iso(text.strip()) if national is None else _national(national, dates)
     except ValueError:
         return None
 
@@ -221,7 +221,7 @@ def _refuse_other_order(texts: pa.Array, dates: DateOrder) -> None:
 
 
 def _numbers_of_texts(texts: pa.Array, options: ReadOptions) -> tuple[FloatArray, BoolArray]:
-    plain = pc.utf8_trim_whitespace(texts)
+    plain = pc.replace_substring(pc.utf8_trim_whitespace(texts), "\u2212", "-")  # the typographer's minus
     if options.currency_symbol:
         plain = pc.utf8_trim_whitespace(pc.replace_substring(plain, options.currency_symbol, ""))
     if options.thousands:  # only where it groups by three: "12,50" is no 1250

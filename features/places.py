@@ -10,10 +10,14 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.fs as pa_fs
 
-from features.errors import OrdersError
+from features.errors import OrdersError, listed
 
 PARQUET: Final = (".parquet", ".pq", ".parq")
 """Endings of Parquet files, lower case."""
+PACKED: Final = (".gz", ".bz2", ".zst")
+"""Endings of CSV files that are compressed, lower case."""
+_TEXTS: Final = tuple(ending + packed for ending in (".csv", ".tsv", ".txt") for packed in ("", *PACKED))
+_NO_LOGS: Final = (".xlsx", ".xls", ".ods", ".zip")
 
 
 def identity(source: str) -> list[tuple[str, int, int]]:
@@ -60,14 +64,16 @@ def readable(source: str) -> Iterator[None]:
         zlib.error,
         UnicodeDecodeError,
     ) as error:
+        if isinstance(error, PermissionError):
+            raise OrdersError(f"{shown_source(source)!r} may not be read: permission denied.") from error
         cause = str(error).splitlines()[0] if str(error) else type(error).__name__
         if "straddl" in cause:  # a row longer than a block of 16 MB
             raise OrdersError(
                 f"{shown_source(source)!r} has a row of more than 16 MB: a quote is not closed, most likely."
             ) from error
         raise OrdersError(
-            f"{shown_source(source)!r} cannot be read: {cause[:200]}. Export it again as UTF-8: it may be cut short or "
-            "damaged."
+            f"{shown_source(source)!r} cannot be read: {cause[:200]}. Export it again as UTF-8 (in Excel: CSV "
+            "UTF-8): it may be written in another way, cut short or damaged."
         ) from error
 
 
@@ -109,16 +115,20 @@ def is_globbed(path: str, pattern: str) -> bool:
 
 def _data_files(infos: list[pa_fs.FileInfo], folder: str, is_wanted: Callable[[str], bool]) -> list[str]:
     """Files of a folder that may hold orders; what begins with `.` or `_` is hidden, as are all files below it."""
-    endings = (*PARQUET, ".csv", ".csv.gz", ".tsv", ".txt")
     parts = {info.path: info.path.removeprefix(folder).strip("/").split("/") for info in infos}
-    names = [
+    visible = [
         info.path
         for info in infos
         if info.type == pa_fs.FileType.File
         and not any(part.startswith((".", "_")) for part in parts[info.path])
-        and info.path.lower().endswith(endings)
         and is_wanted(info.path)
     ]
+    if packed := [path.rpartition("/")[2] for path in visible if path.lower().endswith(_NO_LOGS)]:
+        raise OrdersError(
+            f"{listed(packed)}: workbooks and zip archives cannot be read. Save the sheet with the orders as CSV "
+            "UTF-8, unpack the archive, or move them elsewhere if they hold no orders."
+        )
+    names = [path for path in visible if path.lower().endswith((*PARQUET, *_TEXTS))]
     tables = [path.removesuffix("_delta_log") for path, below in parts.items() if below[-1] == "_delta_log"]
     for table in tables:
         if any(name.startswith(table) for name in names):

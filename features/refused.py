@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Final
 
 import numpy as np
@@ -15,7 +15,7 @@ from features.columns import AMOUNT
 from features.options import ReadOptions
 from features.parsing import numbers
 
-_MARK: Final = r"(?:[^\w\s.,'’+()…%*-]{1,3}|[A-Z]{3})?"
+_MARK: Final = r"(?:[^\w\s.,'’+()…%*−–—-]{1,3}|[A-Z]{3})?"
 """Of a currency: a symbol, or its code."""
 _MONEY: Final = re.compile(rf"\s*({_MARK})\s*([+-]?\d[\d.,'’\s]*?)\s*({_MARK})\s*")
 _GROUPED: Final = re.compile(
@@ -59,7 +59,7 @@ def shown_forms(forms: Counter[str]) -> str:
     return ", ".join(f"'{form}' ({count:,})" for form, count in forms.most_common(_SHOWN))
 
 
-def dates_repair(forms: Iterable[str]) -> str | None:
+def dates_repair(forms: Collection[str]) -> str | None:
     """What numbers in the place of dates may be; None for anything else."""
     return next((repair for kind, repair in _COUNTED_DATES if any(re.fullmatch(kind, form) for form in forms)), None)
 

@@ -37,5 +37,6 @@ def open_raw(source: str, options: ReadOptions) -> RawSource:
         if all(path.lower().endswith(PARQUET) for path in paths):
             return open_parquet(source, paths, filesystem, options)
         if len(paths) > 1:
-            raise OrdersError(f"{source!r} holds {len(paths)} files that are not all Parquet: {listed(paths)}.")
+            names = listed(path.rpartition("/")[2] for path in paths)
+            raise OrdersError(f"{source!r} holds {len(paths)} files that are not all Parquet: {names}.")
         return open_csv(source, paths[0], filesystem, options)

@@ -180,7 +180,11 @@ def batch_of(
             if parts is None:
                 shutil.rmtree(held.orders, ignore_errors=True)
                 where = held.orders if source.may_change else split.folder
-                parts = part_orders(source, options, held.began_at, Split(held.n_parts, where), on_rows)
+                try:
+                    parts = part_orders(source, options, held.began_at, Split(held.n_parts, where), on_rows)
+                except KeyboardInterrupt:  # nothing is finished yet
+                    remove(folder)
+                    raise
             yield Batch(parts, held)
         except OrdersError:
             remove(folder)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -90,23 +92,71 @@ def output(out: str, schema: pa.Schema, *, table: str = TABLE) -> Iterator[Write
 @contextmanager
 def _file(out: str, schema: pa.Schema) -> Iterator[Writer]:
     path = Path(out)
-    beside = path.with_name(f".{path.name}.partial")
-    try:
+    with written_beside(path, folder=is_folder(out)) as beside:
         if is_folder(out):
-            beside.mkdir(exist_ok=True)
             with parquet(beside / "part-00000.parquet", schema) as writer:
                 yield writer
-            replace_folder(beside, path)
         else:
             with _format(path.name.lower(), beside, schema) as writer:
                 yield writer
-            beside.replace(path)
+
+
+@contextmanager
+def written_beside(target: Path, *, folder: bool = False) -> Iterator[Path]:
+    """Give the path of an empty file or folder beside the target, which takes its place when the block ends well.
+
+    Raises
+    ------
+    OutputError
+        It cannot be written; what stood there stays.
+    UsageError
+        Another run is writing to the same target.
+    """
+    beside = target.with_name(f".{target.name}.partial")
+    try:
+        held = _held(beside, folder=folder)
+        if held is None:
+            raise UsageError(f"Another run is writing to {str(target)!r}: wait for it, or stop it.")
+        try:
+            for left in beside.iterdir() if folder else ():  # by a run that was killed
+                _remove(left)
+            yield beside
+            if folder:
+                replace_folder(beside, target)
+            else:
+                beside.replace(target)
+        except BaseException:
+            _remove(beside)
+            raise
+        finally:
+            os.close(held)
     except OSError as error:
-        raise OutputError(f"{out!r} cannot be written: {error.strerror or error}. Nothing was changed.") from error
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
-        with suppress(OSError):
-            beside.unlink()
+        raise OutputError(
+            f"{str(target)!r} cannot be written: {error.strerror or error}. Nothing was changed."
+        ) from error
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _held(path: Path, *, folder: bool) -> int | None:
+    """Descriptor of a file or folder, made if need be, that this process alone holds; None where another one does."""
+    while True:
+        if folder:
+            path.mkdir(exist_ok=True)
+        held = os.open(path, os.O_RDONLY if folder else os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if path.exists() and os.path.samestat(os.fstat(held), path.stat()):
+                return held  # else the one who held it has just given it its name
+            os.close(held)
+        except OSError:
+            os.close(held)
+            return None
 
 
 def replace_folder(made: Path, target: Path) -> None:

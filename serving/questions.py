@@ -7,14 +7,13 @@ mistake cannot silently drop a column.
 from __future__ import annotations
 
 import types
-from datetime import datetime
 from typing import Annotated, Any, Final, Literal, Required, get_args, get_origin, get_type_hints
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from typing_extensions import TypedDict
 
 from features.columns import MAX_AMOUNT
-from features.instants import to_us
+from features.instants import from_iso, to_us
 from model.spread import DEFAULT_LEVEL
 from model.terms import Terms
 from serving.schemas import Lifecycle, Tier
@@ -32,7 +31,7 @@ def _instant(value: Any) -> int:
     if not isinstance(value, str):
         raise ValueError("must be a text in ISO 8601, such as 2024-05-01T10:00:00Z")
     try:
-        return to_us(datetime.fromisoformat(value))
+        return to_us(from_iso(value))
     except (ValueError, OverflowError):
         raise ValueError(NOT_ISO) from None
 

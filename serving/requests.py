@@ -25,7 +25,7 @@ from serving.scorer import Question, score
 
 Record: TypeAlias = dict[str, Any]
 _MOST_KINDS: Final = 64
-"""Sets of optional keys in one call: customers of each are scored on their own, a millisecond each."""
+"""Sets of optional keys in one call: customers of each are scored on their own, a few milliseconds each."""
 
 
 class _Open(NamedTuple):

@@ -223,7 +223,7 @@ class Readiness(Given):
     ready: bool
     model: ModelIdentity | None
     refused: Annotated[str | None, Field(description="Why the model that was named last does not answer.")]
-    store: Annotated[str, Field(description="`ok`, or why the order store cannot be reached.")]
+    store: Annotated[str, Field(description="`ok`, or `unavailable`; why is in the log.")]
 
 
 class ErrorAnswer(Given):

@@ -98,4 +98,6 @@ def _absolute(url: str) -> str:
 def _key(text: str) -> tuple[str, frozenset[str]]:
     """`DIGEST` may do everything, `DIGEST=predict+read` what it names."""
     digest, named, scopes = text.strip().partition("=")
+    if digest == hashlib.sha256(b"").hexdigest():
+        raise UsageError("CLV_API_KEYS_SHA256 has the SHA-256 of an empty key: was the key not set?")
     return digest, frozenset(scopes.split("+")) if named else frozenset(SCOPES)

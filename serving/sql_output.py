@@ -18,9 +18,10 @@ def sql_table(url: str, name: str, schema: pa.Schema) -> Iterator[SqlRows]:
     """One transaction: create the table if need be, empty it, fill it, commit. Raises OutputError, nothing changed."""
     engine = engine_for(url)
     columns = {pa.string(): sa.Text, pa.float64(): sa.Double, pa.int64(): sa.BigInteger}
+    schema_name, _, table = name.rpartition(".")
     target = sa.Table(
-        name,
-        sa.MetaData(),
+        table,
+        sa.MetaData(schema=schema_name or None),
         *(
             sa.Column(
                 field.name,

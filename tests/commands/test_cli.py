@@ -47,6 +47,11 @@ def test_the_whole_path(home: Path, small_csv: str, tmp_path: Path, capsys: pyte
     assert (tmp_path / "b" / "manifest.json").is_file()
     assert run(["score", small_csv, "--out", str(tmp_path / "t.parquet"), "--name", "nope"]) == 1
     assert "Registered: clv" in re.sub(r"\s+", " ", capsys.readouterr().err)
+    assert run(["score", small_csv, "--out", str(tmp_path / "u.csv"), "--as-of", "2025-01-01", *version]) == 0
+    told = re.sub(r"\s+", " ", capsys.readouterr().err)
+    assert (
+        "The log is complete only until 2023-10-28T00:00:00Z: from then to 2025-01-01T00:00:00Z every customer" in told
+    )
 
 
 def test_a_narrow_terminal_cuts_no_figure_off(
@@ -114,6 +119,8 @@ def test_backtest_prints_one_json_document_and_writes_predictions(
         (["backtest", "{csv}", "--horizon-days", "0"], 2, "greater than or equal to 1"),
         (["backtest", "{csv}", "--horizon-days", "500"], 2, "longest possible"),
         (["backtest", "{csv}", "--horizon-days", "30", "--rival", "oracle"], 2, "lightgbm_tweedie, pareto_nbd"),
+        (["backtest", "{csv}", "--horizon-days", "30", "--predictions", "no/p.csv"], 2, "no such folder"),
+        (["backtest", "{csv}", "--horizon-days", "30", "--contact-cost", "nan"], 2, "finite"),
         (["score", "{csv}", "--out", "scores.xlsx"], 2, "ends in"),
         (["score", "{csv}", "--out", "scores.csv"], 1, "No model is registered"),
         (["promote"], 1, "No model is registered"),
@@ -169,7 +176,7 @@ def test_a_log_that_lost_its_amounts_to_a_forgotten_option_is_not_trained_on(
     rows.assign(amount=german).to_csv("all.csv", index=False, sep=";")
     assert run(["train", "some.csv", "--horizon-days", "30"]) == 1
     told = " ".join(capsys.readouterr().err.split())
-    assert "a model would learn from the others alone. Say --decimal ,, where all amounts are written alike." in told
+    assert told.endswith("a model would learn from the others alone. Where all are written alike, say --decimal ,")
     assert run(["train", "all.csv", "--horizon-days", "30", "--decimal", ","]) == 0
 
 
@@ -253,6 +260,20 @@ def test_an_unwritable_home_is_said_plainly(
     monkeypatch.setenv("CLV_HOME", "/dev/null/home")
     assert run(["promote"]) == 2
     assert "cannot be made" in capsys.readouterr().err
+
+
+def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--version"]) == 0
+    assert capsys.readouterr().out == f"{features.__version__}\n"
+
+
+def test_a_command_that_needs_more_than_is_installed_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "mlflow", None)  # as where a bundle is served
+    monkeypatch.delitem(sys.modules, "training.registry", raising=False)
+    assert run(["promote"]) == 1
+    assert "mlflow is not installed: this command needs all of requirements/all.lock" in capsys.readouterr().err
 
 
 def test_help_lists_every_command_and_answers_at_once() -> None:

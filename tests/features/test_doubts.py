@@ -101,7 +101,29 @@ def test_ids_that_people_take_for_the_same_are_shown(usual: OrderLog) -> None:
     log = replace(usual, customer_ids=ids)
     (said,) = doubts(log)
     assert said.startswith(
-        "4 customer ids differ from another only by spaces around them, zeros in front or an address"
+        "4 customer ids differ from another only by spaces around them, zeros in front, an address's capitals or how"
     )
     assert "('0090417', '90417')" in said
     assert doubts(log, drawn=True) == []
+    ids[:6] = "+7 (916) 555-01-02", "89165550102", "'79165550102", "5550102", "19165550103", "29165550103"
+    (said,) = doubts(replace(usual, customer_ids=ids))
+    assert said.startswith("5 customer ids differ")
+    assert "('+7 (916) 555-01-02', '89165550102', \"'79165550102\")" in said
+    ids[:3] = "five", "9165550103 by phone", "six"
+    assert doubts(replace(usual, customer_ids=ids)) == []  # long numbers are no phone numbers in themselves
+
+
+def test_a_total_that_stands_on_every_line_is_asked_after(usual: OrderLog, log_of: Callable[..., OrderLog]) -> None:
+    lines = np.repeat(np.arange(300), 3)
+    ids, days = lines % 90, np.datetime64("2023-01-01") + lines % 200
+
+    def told(amount: np.ndarray) -> list[str]:
+        log = log_of([], customer_id=ids.astype(str), ordered_at=days, amount=amount, order_id=lines, quantity=1.0)
+        return [said for said in doubts(log) if "total" in said]
+
+    (said,) = told(10.0 + lines)
+    assert said.startswith(
+        "100% of the orders of several lines have one amount on all of them: is it the order's total"
+    )
+    assert told(10.0 + lines % 5) == []  # a shop with five prices
+    assert told(10.0 + lines + np.arange(900) % 3) == []

@@ -148,7 +148,7 @@ def test_statuses_that_count_are_named_the_most_frequent_first(csv_of: Write) ->
     rows = "".join(f"a,2024-01-{day:02},1,{status}\n" for status in "abcdefg" for day in range(1, 28 - ord(status) % 7))
     summary = read_orders(csv_of("customer_id,ordered_at,amount,status\n" + rows)).accounts.summary()
     shown = summary.partition("counted as paid: ")[2]
-    assert shown.endswith("and 2 other statuses.")
+    assert shown.endswith("and 2 other statuses (leave out of the export what is not).")
     counts = [int(part.split()[1]) for part in shown.removesuffix(" and 2 other statuses.").split(", ")]
     assert len(counts) == 5
     assert counts == sorted(counts, reverse=True)

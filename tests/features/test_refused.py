@@ -30,7 +30,7 @@ def test_amounts_that_an_option_would_read_are_told_by_their_form(
     rows = "".join(f"a;2024-01-0{day};{text}\n" for day, text in enumerate(amounts, 1))
     path = csv_of(HEADER.replace(",", ";") + "b;2024-01-09;1\n" + rows)
     summary = read_orders(path).accounts.summary()
-    assert f"Say {repair}, where all amounts are written so." in summary
+    assert summary.endswith(f" Where all amounts are written so, say {repair}")
     assert "234" not in summary  # what was written is nobody's business
     words = dict(zip(*[iter(shlex.split(repair))] * 2, strict=True))
     told = ReadOptions(**{name[2:].replace("-", "_"): mark for name, mark in words.items()})
@@ -44,7 +44,7 @@ def test_of_two_ways_to_write_amounts_the_more_frequent_one_is_proposed(csv_of: 
 
 def test_an_option_that_hides_what_is_written_as_usual_is_told(csv_of: Write) -> None:
     path = csv_of(HEADER.replace(",", ";") + "a;2024-01-01;5.25\nb;2024-01-02;7\n")
-    assert "Say --decimal ., where" in read_orders(path, ReadOptions(decimal=",")).accounts.summary()
+    assert read_orders(path, ReadOptions(decimal=",")).accounts.summary().endswith("say --decimal .")
 
 
 def test_a_missing_quantity_is_no_unreadable_price(csv_of: Write) -> None:
@@ -80,6 +80,10 @@ def test_no_option_is_proposed_where_none_is_sure(csv_of: Write, amount: str) ->
 def test_dates_that_a_spreadsheet_counts_are_told(csv_of: Write) -> None:
     summary = read_orders(csv_of(HEADER + "a,45123,1\nb,45124.5,1\nc,2024-01-09,1\n")).accounts.summary()
     assert "Unreadable dates look like '99999' (1), '99999.9' (1). A spreadsheet keeps dates as such" in summary
+    summary = read_orders(csv_of(HEADER + "a,1704067200,1\nb,1801011212,1\nc,2024-01-09,1\n")).accounts.summary()
+    assert "look like '9999999999' (2). Seconds since 1970?" in summary
+    summary = read_orders(csv_of(HEADER + "a,1704067200000,1\nb,1801011212345,1\nc,20240109,1\n")).accounts.summary()
+    assert "look like '9999999999999' (2). Milliseconds since 1970?" in summary
 
 
 def test_ids_that_a_spreadsheet_shortened_are_told(csv_of: Write) -> None:
@@ -93,3 +97,10 @@ def test_words_for_nothing_are_no_unreadable_amounts(csv_of: Write) -> None:
     rows = "".join(f"a,2024-01-0{day},{text}\n" for day, text in enumerate(["NULL", " ", "n/a", "-", "5"], 1))
     accounts = read_orders(csv_of(HEADER + rows)).accounts
     assert (accounts.rejected_by_rule, accounts.amount_forms.total()) == ({"unreadable_amount": 4}, 0)
+
+
+def test_a_typographers_minus_is_a_minus(csv_of: Write) -> None:
+    path = csv_of(HEADER.replace(",", ";") + "a;2024-01-01;5\na;2024-01-02;\u22122.5\nb;2024-01-03;–3\n")
+    intake = read_orders(path)
+    assert sorted(intake.log.amount.tolist()) == [-2.5, 5.0]
+    assert intake.accounts.repair is None  # a dash is no currency

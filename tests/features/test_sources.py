@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
+import io
 import sqlite3
 from collections.abc import Callable
 from datetime import datetime
@@ -289,3 +291,58 @@ def test_parameters_of_a_database_url_never_show(tmp_path: Path) -> None:
     with pytest.raises(OrdersError, match="no orders") as caught:
         read_orders(f"sqlite:///{tmp_path / 'shop.db'}?timeout=9.77", ReadOptions(table="orders"))
     assert "9.77" not in str(caught.value)
+
+
+def test_every_file_of_a_folder_is_read_or_named(tmp_path: Path) -> None:
+    row = HEADER + "a,2024-01-01,1\n"
+    (tmp_path / "jan.csv").write_text(row)
+    with pa.CompressedOutputStream(pa.OSFile(str(tmp_path / "feb.csv.zst"), "wb"), "zstd") as stream:
+        stream.write(row.encode())
+    with pytest.raises(OrdersError, match=r"2 files that are not all Parquet: .*feb\.csv\.zst"):
+        read_orders(str(tmp_path))
+    (tmp_path / "jan.csv").unlink()
+    assert read_orders(str(tmp_path)).accounts.n_valid == 1
+    (tmp_path / "march.xlsx").write_bytes(b"PK")
+    with pytest.raises(OrdersError, match=r"march\.xlsx: workbooks and zip archives cannot be read"):
+        read_orders(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"PK\x03\x04rest", "is a workbook or an archive"),
+        (gzip.compress(HEADER.encode()), r"name that ends in \.gz"),
+        ((HEADER + "a,2024-01-01,1\n").encode("utf-16"), "is UTF-16: export it as UTF-8"),
+    ],
+)
+def test_what_is_no_text_is_called_what_it_is(tmp_path: Path, content: bytes, says: str) -> None:
+    (tmp_path / "orders.csv").write_bytes(content)
+    with pytest.raises(OrdersError, match=says):
+        read_orders(str(tmp_path / "orders.csv"))
+
+
+def test_text_views_are_read(tmp_path: Path) -> None:
+    columns = {"customer_id": ["a", "b"], "ordered_at": ["2024-01-01", "?"], "amount": ["1", "2"]}
+    views = {name: pa.array(values).cast(pa.string_view()) for name, values in columns.items()}
+    pq.write_table(pa.table(views), tmp_path / "orders.parquet")
+    intake = read_orders(str(tmp_path / "orders.parquet"))
+    assert (intake.accounts.n_valid, intake.rejected.column("customer_id").to_pylist()) == (1, ["b"])
+
+
+def test_a_driver_that_is_not_installed_is_named() -> None:
+    with pytest.raises(UsageError, match="driver that is not installed: pip install pymysql"):
+        open_raw("mysql+pymysql://somebody@nowhere/shop", ReadOptions(table="orders"))
+
+
+def test_rows_of_a_database_that_find_no_room_say_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with sqlite3.connect(tmp_path / "shop.db") as connection:
+        connection.execute("create table orders (customer_id, ordered_at, amount)")
+        connection.execute("insert into orders values ('a', '2024-01-01', 1)")
+
+    class Full(io.BytesIO):
+        def write(self, _: object) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(databases.tempfile, "SpooledTemporaryFile", lambda **_: Full())
+    with pytest.raises(OrdersError, match=r"No space left on device\. Set TMPDIR"):
+        read_orders(f"sqlite:///{tmp_path / 'shop.db'}", ReadOptions(table="orders"))

@@ -141,6 +141,32 @@ def test_outputs_that_cannot_be_written_are_named(bundle: Bundle, shop: OrderLog
     assert [path.name for path in tmp_path.iterdir()] == ["folder.parquet"]
 
 
+@pytest.mark.parametrize("name", ["scores.parquet", "scores.csv", "scores/"])
+def test_of_two_runs_to_one_place_the_second_is_refused(
+    name: str, bundle: Bundle, shop: OrderLog, tmp_path: Path
+) -> None:
+    out = f"{tmp_path}/{name}"
+
+    def second(_: int) -> None:
+        with pytest.raises(UsageError, match="Another run is writing to"):
+            run(bundle, shop, out)
+
+    done = run(bundle, shop, out, on_rows=second)
+    again = run(bundle, shop, out)
+    assert done.n_rows == again.n_rows
+    assert [path.name for path in tmp_path.iterdir()] == [name.rstrip("/")]
+    if name != "scores.csv":
+        assert pq.read_table(out).num_rows == done.n_rows
+
+
+def test_what_a_killed_run_left_is_no_part_of_the_next_one(bundle: Bundle, shop: OrderLog, tmp_path: Path) -> None:
+    left = tmp_path / ".scores.partial" / "old"
+    left.mkdir(parents=True)
+    (left / "part-00007.parquet").write_text("half")
+    run(bundle, shop, f"{tmp_path}/scores/")
+    assert [path.name for path in (tmp_path / "scores").iterdir()] == ["part-00000.parquet"]
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
 def test_a_full_disk_is_said_plainly(bundle: Bundle, shop: OrderLog, tmp_path: Path) -> None:
     (tmp_path / ".scores.csv.partial").symlink_to("/dev/full")

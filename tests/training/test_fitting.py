@@ -216,7 +216,7 @@ def test_a_default_horizon_without_buyers_to_learn_from_is_dropped(shop: OrderLo
     log = log_of([], customer_id=[*(f"early {k}" for k in range(12)), *ids], ordered_at=at, amount=[5.0] * len(at))
     trained = train(log, log.complete_until, None, "UTC")
     assert (trained.model.horizons, trained.dropped_horizons) == ((30, 90, 180), (365,))
-    with pytest.raises(TrainingError, match="365 days 0 of .* examples have a purchase"):
+    with pytest.raises(TrainingError, match=r"365 days 0 of .* examples have a purchase"):
         train(log, log.complete_until, [365], "UTC")
 
 
