@@ -14,6 +14,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+import features
 from commands.cli import run
 from training.simulation import SHOPS, simulate
 

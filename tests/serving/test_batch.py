@@ -202,6 +202,14 @@ def test_a_table_is_replaced_in_one_transaction(
     }
 
 
+def test_a_table_is_found_by_its_schema(bundle: Bundle, shop: OrderLog, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'scores.db'}"
+    with output(url, SCHEMA, table="main.scores") as writer:
+        score_base(bundle, shop, shop.complete_until, writer, question=Question([30]))
+    with sa.create_engine(url).connect() as connection:
+        assert connection.execute(sa.text("select count(*) from scores")).scalar() == shop.n_customers
+
+
 def test_a_table_of_another_shape_is_left_alone(bundle: Bundle, shop: OrderLog, tmp_path: Path) -> None:
     engine = sa.create_engine(f"sqlite:///{tmp_path / 'shop.db'}")
     with engine.begin() as connection:
