@@ -63,7 +63,7 @@ _RANKING: Final = ("spearman", "normalized_gini", "auc")
 
 def say(text: str) -> None:
     """Write a note to stderr."""
-    STDERR.print(text, markup=False)
+    STDERR.print(text, markup=False, soft_wrap=not STDERR.is_terminal)
 
 
 def print_json(document: Any) -> None:

@@ -20,7 +20,8 @@ def promote(
 
     place = home()
     now, before = Registry(place.registry_uri, place.artifacts).promote(name, version)
-    say(f"{name} version {now} is champion" + (f", before it version {before}." if before else "."))
+    known = " already" if before == now else f", before it version {before}" if before else ""
+    say(f"{name} version {now} is champion{known}.")
 
 
 def rollback(name: Name = "clv") -> None:

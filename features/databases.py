@@ -7,6 +7,7 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, Final
 
 import pyarrow as pa
@@ -37,6 +38,9 @@ def open_database(url: str, options: ReadOptions) -> RawSource:
     """
     if not (options.table or options.query):
         raise UsageError(f"{hidden(url)!r} is a database: say --table NAME or --query 'select …'.")
+    file = sa.make_url(url).database if url.startswith("sqlite") else None  # SQLite would make an empty one
+    if file and not file.startswith(("file:", ":memory:")) and not Path(file).exists():
+        raise OrdersError(f"There is no database at {hidden(url)!r}: no such file.")
     every = sa.select(sa.text("*")).select_from(_named(options.table or ""))
     statement = sa.text(options.query) if options.query else every
     return read_statement(url, statement, lambda names: resolve(names, options.mapping))

@@ -38,7 +38,7 @@ from features.refused import forms_of
 from features.typed import Codes, TypedOrders
 
 PLACEHOLDER_BEFORE_US = -315_619_200_000_000  # 1960-01-01: older "orders" are mostly placeholder dates
-_SHORTENED: Final = re.compile(r"\d([.,]\d+)?E\+\d+")
+_SHORTENED: Final = re.compile(r"\d([.,]\d+)?[Ee]\+\d+")
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def _statuses(typed: TypedOrders, done: Assembled) -> Counter[str]:
 def _shortened_ids(raw: RawOrders, log: OrderLog) -> int:
     if pa.types.is_integer(raw.table.schema.field(CUSTOMER_ID).type):
         return 0
-    return sum("E+" in one and _SHORTENED.fullmatch(one) is not None for one in log.customer_ids)
+    return sum("+" in one and _SHORTENED.fullmatch(one) is not None for one in log.customer_ids)
 
 
 def _amount_forms(rejected: pa.Table, options: ReadOptions) -> Counter[str]:

@@ -206,5 +206,5 @@ def _tagged(call: Call, body: bytes, content: bytes) -> Reply:
     """Reply with a weak ETag, or with 304 where the client has this answer already."""
     tag = b'W/"' + hashlib.blake2b(content, digest_size=12).hexdigest().encode() + b'"'
     reply = Reply(body, headers=((b"etag", tag), (b"cache-control", b"no-cache")))
-    known = {part.strip() for part in call.if_none_match.split(b",")}
-    return replace(reply, body=b"", status=304) if tag in known or b"*" in known else reply
+    known = {part.strip().removeprefix(b"W/") for part in call.if_none_match.split(b",")}  # RFC 9110, 8.8.3.2: weakly
+    return replace(reply, body=b"", status=304) if tag[2:] in known or b"*" in known else reply

@@ -57,7 +57,12 @@ class HorizonPrediction(Given):
         float | None, Field(ge=0, description="Lower end of the prediction interval; null without an order.")
     ]
     predicted_clv_upper: Annotated[
-        float | None, Field(ge=0, description="Upper end of the prediction interval; null without an order.")
+        float | None,
+        Field(
+            ge=0,
+            description="Upper end of the prediction interval; null without an order. Where the chance of no purchase "
+            "is above the level, nothing spent is all that the interval must hold: it then ends at predicted_clv.",
+        ),
     ]
     interval_level: Annotated[float, Field(gt=0, lt=1, description="Chance with which the interval holds the value.")]
     margin: Annotated[float, Field(gt=0, le=1, description="Share of value that the shop keeps, as asked for.")]

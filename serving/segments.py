@@ -20,7 +20,6 @@ from features.instants import from_us
 from model.standing import Standing
 from serving.patterns import names_of
 
-VERSION: Final = 1
 Rule: TypeAlias = Mapping[str, Any]
 
 
