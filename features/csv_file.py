@@ -1,11 +1,12 @@
-"""A CSV file, of any delimiter, → a raw source; rows that cannot be split are kept aside."""
+"""CSV files, of any delimiter, → a raw source; rows that cannot be split are kept aside."""
 
 from __future__ import annotations
 
 import csv
 import gzip
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import IO, Final, cast
 
 import pyarrow as pa
@@ -18,7 +19,7 @@ from features.errors import OrdersError
 from features.mapping import resolve
 from features.options import ReadOptions
 from features.places import PACKED, readable
-from features.raw import RawSource, empty, renamed
+from features.raw import RawSource, renamed
 
 _SNIFFED_BYTES: Final = 1 << 16
 _DELIMITERS: Final = ",;\t|"
@@ -60,10 +61,47 @@ class _Watched:
         self._stream.close()
 
 
-def open_csv(source: str, path: str, filesystem: pa_fs.FileSystem, options: ReadOptions) -> RawSource:
-    """Open the mapped columns, as texts. Raises OrdersError where the file is empty or lacks a required column."""
-    compressed = path.lower().endswith(PACKED)
-    head, n_rows_about = _beginning(filesystem, path, compressed)
+def open_csv(source: str, paths: Sequence[str], filesystem: pa_fs.FileSystem, options: ReadOptions) -> RawSource:
+    """Open the mapped columns of files, as texts; a column that some of them lack is null there.
+
+    Rows are numbered through all files, in the order of the paths.
+
+    Raises
+    ------
+    OrdersError
+        A file is empty, no CSV, or lacks a required column.
+    """
+    opened = [_headed(path, filesystem, options) for path in paths]
+    names = list(dict.fromkeys(name for file in opened for name in file.columns))
+    malformed: dict[int, str] = {}
+
+    def chunks() -> Iterator[pa.Table]:
+        yield pa.table({name: pa.nulls(0, pa.string()) for name in names})
+        n_before = 0
+        for file in opened:
+            n_rows, unsplit = 0, dict[int, str]()
+            for table in _tables(source, file, filesystem, unsplit):
+                n_rows += table.num_rows
+                lacking = {name: pa.nulls(table.num_rows, pa.string()) for name in names}
+                yield pa.table({**lacking, **dict(zip(table.column_names, table.columns, strict=True))})
+            malformed.update((n_before + row, text) for row, text in unsplit.items())
+            n_before += n_rows + len(unsplit)
+
+    return RawSource(sum(file.n_rows_about for file in opened), chunks(), malformed)
+
+
+@dataclass(frozen=True)
+class _Headed:
+    """A file whose first line was read: which of its columns is which, and about how many rows it has."""
+
+    path: str
+    delimiter: str
+    columns: Mapping[str, str]
+    n_rows_about: int
+
+
+def _headed(path: str, filesystem: pa_fs.FileSystem, options: ReadOptions) -> _Headed:
+    head, n_rows_about = _beginning(filesystem, path)
     if repair := next((repair for mark, repair in _NO_TEXT.items() if head.startswith(mark)), None):
         raise OrdersError(f"{path!r} {repair}.")
     text = head.decode("utf-8-sig", errors="replace")
@@ -72,45 +110,47 @@ def open_csv(source: str, path: str, filesystem: pa_fs.FileSystem, options: Read
     text = text.lstrip("\r\n")
     delimiter = delimiter_of(text)
     header = next(csv.reader(io.StringIO(text, newline=None), delimiter=delimiter))
-    columns = resolve(header, options.mapping)
-    malformed: dict[int, str] = {}
+    try:
+        return _Headed(path, delimiter, resolve(header, options.mapping), n_rows_about)
+    except OrdersError as error:
+        raise OrdersError(f"{path!r}: {error}") from None
+
+
+def _tables(source: str, file: _Headed, filesystem: pa_fs.FileSystem, malformed: dict[int, str]) -> Iterator[pa.Table]:
+    """Rows of a file, chunk by chunk; those that cannot be split join `malformed`, by their 1-based number."""
 
     def set_aside(row: pa_csv.InvalidRow) -> str:
         malformed[int(row.number) - 1] = str(row.text)[:1000]
         return "skip"
 
-    def chunks() -> Iterator[pa.Table]:
-        n_rows = 0
-        with readable(source), _opened(filesystem, path, compressed) as stream:
-            watched = _Watched(stream)
-            reader = pa_csv.open_csv(
-                pa.PythonFile(watched, mode="r"),
-                read_options=pa_csv.ReadOptions(use_threads=False, block_size=1 << 24),
-                parse_options=pa_csv.ParseOptions(
-                    delimiter=delimiter,
-                    newlines_in_values=True,
-                    invalid_row_handler=set_aside,
-                    ignore_empty_lines=True,
-                ),
-                convert_options=pa_csv.ConvertOptions(
-                    include_columns=list(dict.fromkeys(columns.values())),
-                    column_types=dict.fromkeys(columns.values(), pa.string()),
-                    strings_can_be_null=True,
-                    null_values=[""],
-                ),
-            )
-            yield renamed(empty(reader.schema), columns)
-            for batch in reader:
-                table = renamed(pa.Table.from_batches([batch]), columns)
-                _refuse_broken_ids(path, table, n_rows)
-                n_rows += table.num_rows
-                yield table
-        refuse_open_quote(path, malformed)
-        if watched.n_quotes % 2 and watched.n_lines > n_rows + len(malformed) + 1:
-            with readable(source), _opened(filesystem, path, compressed) as stream:
-                _refuse_swallowed_lines(path, stream, delimiter)
-
-    return RawSource(n_rows_about, chunks(), malformed)
+    n_rows = 0
+    with readable(source), _opened(filesystem, file.path) as stream:
+        watched = _Watched(stream)
+        reader = pa_csv.open_csv(
+            pa.PythonFile(watched, mode="r"),
+            read_options=pa_csv.ReadOptions(use_threads=False, block_size=1 << 24),
+            parse_options=pa_csv.ParseOptions(
+                delimiter=file.delimiter,
+                newlines_in_values=True,
+                invalid_row_handler=set_aside,
+                ignore_empty_lines=True,
+            ),
+            convert_options=pa_csv.ConvertOptions(
+                include_columns=list(dict.fromkeys(file.columns.values())),
+                column_types=dict.fromkeys(file.columns.values(), pa.string()),
+                strings_can_be_null=True,
+                null_values=[""],
+            ),
+        )
+        for batch in reader:
+            table = renamed(pa.Table.from_batches([batch]), file.columns)
+            _refuse_broken_ids(file.path, table, n_rows)
+            n_rows += table.num_rows
+            yield table
+    refuse_open_quote(file.path, malformed)
+    if watched.n_quotes % 2 and watched.n_lines > n_rows + len(malformed) + 1:
+        with readable(source), _opened(filesystem, file.path) as stream:
+            _refuse_swallowed_lines(file.path, stream, file.delimiter)
 
 
 def refuse_open_quote(path: str, malformed: dict[int, str]) -> None:
@@ -142,11 +182,11 @@ def _refuse_swallowed_lines(path: str, stream: IO[bytes], delimiter: str) -> Non
         csv.field_size_limit(limit)
 
 
-def _beginning(filesystem: pa_fs.FileSystem, path: str, compressed: bool) -> tuple[bytes, int]:
+def _beginning(filesystem: pa_fs.FileSystem, path: str) -> tuple[bytes, int]:
     """The first bytes of a file's text, and about how many rows it has: of a compressed one by a sample of it."""
     size = filesystem.get_file_info(path).size or 0
     with filesystem.open_input_stream(path, compression=None) as file:
-        if not compressed:
+        if not _is_packed(path):
             return bytes(file.read(_SNIFFED_BYTES)), size // _SHORT_ROW_BYTES
         taken = _Watched(file)
         with _decompressed(taken, path) as stream:
@@ -162,9 +202,13 @@ def _decompressed(stream: IO[bytes] | _Watched, path: str) -> IO[bytes]:
     return cast("IO[bytes]", pa.CompressedInputStream(pa.PythonFile(stream, mode="r"), codec))
 
 
-def _opened(filesystem: pa_fs.FileSystem, path: str, compressed: bool) -> IO[bytes]:
+def _opened(filesystem: pa_fs.FileSystem, path: str) -> IO[bytes]:
     stream = filesystem.open_input_stream(path, compression=None)
-    return _decompressed(stream, path) if compressed else cast("IO[bytes]", stream)
+    return _decompressed(stream, path) if _is_packed(path) else cast("IO[bytes]", stream)
+
+
+def _is_packed(path: str) -> bool:
+    return path.lower().endswith(PACKED)
 
 
 def delimiter_of(head: str) -> str:

@@ -16,7 +16,7 @@ def open_raw(source: str, options: ReadOptions) -> RawSource:
     Parameters
     ----------
     source
-        CSV (any delimiter, `.gz` allowed), Parquet file, folder or glob, `s3://…`/`gs://…` path,
+        CSV (any delimiter, may be compressed) or Parquet file, folder or glob of either, `s3://…`/`gs://…` path,
         or a SQLAlchemy URL with `options.table` or `options.query`.
 
     Raises
@@ -34,9 +34,10 @@ def open_raw(source: str, options: ReadOptions) -> RawSource:
         raise UsageError(f"--table and --query go with a database URL, not with {source!r}.")
     filesystem, paths = files(source)
     with readable(source):
-        if all(path.lower().endswith(PARQUET) for path in paths):
-            return open_parquet(source, paths, filesystem, options)
-        if len(paths) > 1:
+        of_parquet = [path for path in paths if path.lower().endswith(PARQUET)]
+        if not of_parquet:
+            return open_csv(source, paths, filesystem, options)
+        if len(of_parquet) < len(paths):
             names = listed(path.rpartition("/")[2] for path in paths)
-            raise OrdersError(f"{source!r} holds {len(paths)} files that are not all Parquet: {names}.")
-        return open_csv(source, paths[0], filesystem, options)
+            raise OrdersError(f"{source!r} holds Parquet files and others, {names}: put those of one kind elsewhere.")
+        return open_parquet(source, of_parquet, filesystem, options)

@@ -87,10 +87,12 @@ class OrderStore:
 
     def __init__(self, url: str) -> None:
         self.shown = hidden(url)
+        if not url.startswith(("sqlite", "postgres")):
+            raise UsageError(f"{self.shown!r} cannot be an order store: give a sqlite:/// or postgresql:// URL.")
         how = {"connect_args": {"timeout": _BUSY_SECONDS} if url.startswith("sqlite") else _IMPATIENT}
         self._writing, self._reading = engine_for(url, **how), engine_for(url, isolation_level="AUTOCOMMIT", **how)
         self.url = url
-        self._upsert = _upsert(self._writing.dialect.name, self.shown)
+        self._upsert = _upsert(self._writing.dialect.name)
         if self._writing.dialect.name == "sqlite":
             sa.event.listen(self._writing, "connect", _manual_transactions)
             sa.event.listen(self._writing, "begin", _begin_immediate)
@@ -243,11 +245,8 @@ def _row(order: dict[str, Any], refund: bool, line: int) -> dict[str, Any]:
     return {**dict.fromkeys(SENDABLE), **order, "refund": refund, "line": line}
 
 
-def _upsert(dialect: str, shown: str) -> Any:
-    inserts: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
-    if dialect not in inserts:
-        raise UsageError(f"{shown!r} cannot be an order store: give a sqlite:/// or postgresql:// URL.")
-    insert = inserts[dialect](ORDERS)
+def _upsert(dialect: str) -> Any:
+    insert = (sqlite.insert if dialect == "sqlite" else postgresql.insert)(ORDERS)
     values = {column.name: insert.excluded[column.name] for column in (*_facts, *_optional)}
     return insert.on_conflict_do_update(index_elements=[column.name for column in _key], set_=values)
 

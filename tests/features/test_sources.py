@@ -294,16 +294,27 @@ def test_parameters_of_a_database_url_never_show(tmp_path: Path) -> None:
 
 
 def test_every_file_of_a_folder_is_read_or_named(tmp_path: Path) -> None:
-    row = HEADER + "a,2024-01-01,1\n"
-    (tmp_path / "jan.csv").write_text(row)
-    with pa.CompressedOutputStream(pa.OSFile(str(tmp_path / "feb.csv.zst"), "wb"), "zstd") as stream:
-        stream.write(row.encode())
-    with pytest.raises(OrdersError, match=r"2 files that are not all Parquet: .*feb\.csv\.zst"):
+    (tmp_path / "1.csv").write_text(HEADER + "a,2024-01-01,1\n\nb,2024\n,2024-01-03,1\n")
+    with pa.CompressedOutputStream(pa.OSFile(str(tmp_path / "2.csv.zst"), "wb"), "zstd") as stream:
+        stream.write(b"amount;status;customer_id;ordered_at\n3;completed;a;2024-02-01\nx;;b;2024-02-02\n4;2024\n")
+    (tmp_path / "3.txt").write_text((HEADER + "c,2024-03-01,5\n").replace(",", "\t"))
+    intake = read_orders(str(tmp_path))
+    assert intake.log.customer_ids.tolist() == ["a", "c"]
+    assert intake.log.amount.tolist() == [1.0, 3.0, 5.0]
+    assert intake.accounts.statuses == {"completed": 1}
+    assert [(row["row"], row["rule"]) for row in intake.rejected.to_pylist()] == [
+        (2, "malformed_row"), (3, "no_customer"), (5, "unreadable_amount"), (6, "malformed_row"),
+    ]  # fmt: skip
+    assert read_orders(f"{tmp_path}/*.csv").accounts.n_read == 3
+    (tmp_path / "4.csv").write_text("customer_id,when,amount\na,2024-01-01,1\n")
+    with pytest.raises(OrdersError, match=r"4\.csv': The order log has no column ordered_at"):
         read_orders(str(tmp_path))
-    (tmp_path / "jan.csv").unlink()
-    assert read_orders(str(tmp_path)).accounts.n_valid == 1
-    (tmp_path / "march.xlsx").write_bytes(b"PK")
-    with pytest.raises(OrdersError, match=r"march\.xlsx: workbooks and zip archives cannot be read"):
+    (tmp_path / "4.csv").rename(tmp_path / "4.xlsx")
+    with pytest.raises(OrdersError, match=r"4\.xlsx: workbooks and zip archives cannot be read"):
+        read_orders(str(tmp_path))
+    (tmp_path / "4.xlsx").unlink()
+    pq.write_table(pa.table({"customer_id": ["a"]}), tmp_path / "5.parquet")
+    with pytest.raises(OrdersError, match=r"holds Parquet files and others, 1\.csv, 2\.csv\.zst, 3\.txt, 5\.parquet"):
         read_orders(str(tmp_path))
 
 
@@ -314,6 +325,7 @@ def test_every_file_of_a_folder_is_read_or_named(tmp_path: Path) -> None:
         (gzip.compress(HEADER.encode()), r"name that ends in \.gz"),
         ((HEADER + "a,2024-01-01,1\n").encode("utf-16"), "is UTF-16: export it as UTF-8"),
     ],
+    ids=["workbook", "gzip", "utf-16"],
 )
 def test_what_is_no_text_is_called_what_it_is(tmp_path: Path, content: bytes, says: str) -> None:
     (tmp_path / "orders.csv").write_bytes(content)

@@ -201,7 +201,7 @@ def test_opening_again_keeps_what_is_there(store: OrderStore, url: str) -> None:
 @pytest.mark.parametrize(
     ("wrong", "error", "says"),
     [
-        ("mysql+pymysql://host/db", UsageError, "no usable SQLAlchemy URL|cannot be an order store"),
+        ("mysql+pymysql://host/db", UsageError, "cannot be an order store"),
         ("postgresql://user:secret@127.0.0.1:1/none", StoreError, "does not answer"),
         ("postgresql://user:pa@secret:wörd@host:5432/db", UsageError, "no usable SQLAlchemy URL"),
         ("sqlite:////proc/no/such/place.db", StoreError, "cannot be made: No such file"),
