@@ -57,6 +57,15 @@ class Summary:
         """Day of the first purchase, counted as that of `as_of` less the tenure, whole days from 1970-01-01 UTC."""
         return self.as_of_day - self.tenure_days
 
+    def like_later(self, later_over_first: float) -> FloatArray:
+        """Mean value of a purchase day, > 0, with the first one's times so much: as if all were later ones."""
+        if later_over_first == 1.0:
+            return self.day_value
+        days = self.repeats + 1.0
+        later = np.where(self.repeats > 0, self.repeat_value * self.repeats, 0.0)
+        first = np.maximum(self.day_value * days - later, 0.0)
+        return (later + later_over_first * first) / days
+
     def unseen_days(self, began_day: float, until_day: float) -> FloatArray:
         """Days from `began_day` to the first purchase, which counts as one in [began_day, until_day]."""
         return np.clip(self.first_day, began_day, until_day) - began_day
@@ -224,12 +233,16 @@ class Btyd:
         Gamma-Gamma on the days after the first, of customers who have some: the textbook's choice.
     orders_a_day
         Orders on a purchase day of the typical customer, >= 1: the formulas count days.
+    later_over_first
+        How many times the value of the first purchase day a later one brings, > 0: not 1 where there are trial packs,
+        starter kits or welcome coupons.
     """
 
     purchases: BgNbd
     value: GammaGamma
     repeat_value: GammaGamma
     orders_a_day: float
+    later_over_first: float = 1.0
 
     def expected_value(self, of: Summary) -> FloatArray:
         """Expected net value of a purchase day, money: the geometric mean of two Gamma-Gamma views.
@@ -237,8 +250,9 @@ class Btyd:
         Counting the first day tells one-time buyers apart, but it is often unlike the later ones;
         the textbook gives them all the population mean. Between the two ranks best.
         """
-        counted = self.value.expected_value(of.repeats + 1.0, of.day_value)
-        shrunk = self.repeat_value.expected_value(of.repeats, of.day_value)
+        day_value = of.like_later(self.later_over_first)
+        counted = self.value.expected_value(of.repeats + 1.0, day_value)
+        shrunk = self.repeat_value.expected_value(of.repeats, day_value)
         return np.sqrt(counted * shrunk)
 
     def own_orders_a_day(self, of: Summary) -> FloatArray:

@@ -30,7 +30,7 @@ from model.season import Season
 from model.spread import Spread
 from model.standing import Standing
 
-FORMAT: Final = 6
+FORMAT: Final = 7
 MANIFEST: Final = "manifest.json"
 REGISTERED: Final = "registered.json"
 NEXT_ORDER: Final = "next_order.txt"
@@ -241,6 +241,7 @@ def _model(folder: Path, manifest: dict[str, Any]) -> ClvModel:
             GammaGamma(**btyd["value"]),
             GammaGamma(**btyd["repeat_value"]),
             btyd["orders_a_day"],
+            btyd["later_over_first"],
         ),
         parts=tuple(
             HorizonModel(

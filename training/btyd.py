@@ -26,6 +26,9 @@ MOST_MEAN: Final = 2.0
 DAYS_PER_WEEK = 7.0
 
 
+_FEWEST_BOTH: Final = 10
+_MEANINGLESS: Final = 0.15
+"""Log by which later purchase days differ from first ones in shops where nothing is meant by it."""
 CLEARLY = 5.0
 """Log-likelihood by which one story must beat the other."""
 
@@ -48,26 +51,33 @@ class Fits:
     @cached_property
     def textbook(self) -> Btyd:
         """Nobody leaves after the first purchase."""
-        return Btyd(fit_bg_nbd(self.of, truncated=True), *self._values, self._orders_a_day)
+        return self._with(fit_bg_nbd(self.of, truncated=True))
 
     @cached_property
     def modified(self) -> Btyd:
         """Anybody may."""
-        return Btyd(fit_bg_nbd(self.of, modified=True, truncated=True), *self._values, self._orders_a_day)
+        return self._with(fit_bg_nbd(self.of, modified=True, truncated=True))
+
+    def _with(self, purchases: BgNbd) -> Btyd:
+        orders_a_day = float((self.of.orders / (self.of.repeats + 1.0)).mean()) if len(self.of.repeats) else 1.0
+        return Btyd(purchases, *self._values, orders_a_day, self._later_over_first)
 
     @cached_property
     def _values(self) -> tuple[GammaGamma, GammaGamma]:
-        gross = self.of.day_value * (self.of.repeats + 1.0)
-        of = self.of.rows(gross <= most_usual(gross))
-        repeat = of.repeats > 0
+        of, repeat = self._usual, self._usual.repeats > 0
         return (
-            fit_gamma_gamma(of.repeats + 1.0, of.day_value, self.net_share),
+            fit_gamma_gamma(of.repeats + 1.0, of.like_later(self._later_over_first), self.net_share),
             fit_gamma_gamma(of.repeats[repeat], of.repeat_value[repeat], self.net_share),
         )
 
-    @property
-    def _orders_a_day(self) -> float:
-        return float((self.of.orders / (self.of.repeats + 1.0)).mean()) if len(self.of.repeats) else 1.0
+    @cached_property
+    def _later_over_first(self) -> float:
+        return later_over_first(self._usual)
+
+    @cached_property
+    def _usual(self) -> Summary:
+        gross = self.of.day_value * (self.of.repeats + 1.0)
+        return self.of.rows(gross <= most_usual(gross))
 
     def prefers_modified(self) -> bool:
         """Whether the modified story holds for this past: unless the textbook's is clearly likelier.
@@ -76,6 +86,25 @@ class Fits:
         """
         textbook, modified = (log_likelihood(one.purchases, self.of) for one in (self.textbook, self.modified))
         return len(self.of.repeats) * (textbook - modified) < CLEARLY
+
+
+def later_over_first(of: Summary) -> float:
+    """How many times the first purchase day's value a later one brings, of customers who have both; 1 where unclear.
+
+    The log of the ratio of means is kept as far as it is beyond what differs from shop to shop without meaning
+    anything, and beyond twice its standard error.
+    """
+    both = of.rows(of.repeats > 0)
+    if len(both.repeats) < _FEWEST_BOTH:
+        return 1.0
+    first = np.maximum(both.day_value * (both.repeats + 1.0) - both.repeat_value * both.repeats, 0.0)
+    later, first = (np.minimum(value, np.quantile(value, 0.99)) for value in (both.repeat_value, first))
+    if not (later.mean() > 0.0 and first.mean() > 0.0):
+        return 1.0
+    log_ratio = float(np.log(later.mean() / first.mean()))
+    variance = float(np.var(later / later.mean() - first / first.mean()) / len(first))
+    kept = log_ratio**4 / (log_ratio**4 + _MEANINGLESS**4 + (4.0 * variance) ** 2)
+    return float(np.exp(kept * log_ratio))
 
 
 def log_likelihood(model: BgNbd, of: Summary) -> float:

@@ -119,6 +119,22 @@ def test_an_extreme_order_or_customer_changes_nobody_elses_prediction(everything
     assert model.prior.clv[0] == pytest.approx(sound.prior.clv[0], rel=0.1)
 
 
+@pytest.mark.parametrize("factor", [0.2, 5.0])
+def test_first_orders_that_are_unlike_the_later_ones_are_no_measure_of_them(factor: float) -> None:
+    """Trial packs and starter kits: what comes later is worth what it was, in a log too short to have seen it."""
+    log = simulate(1_500, 240, seed=4).log(parse_instant("2023-01-01"))
+    first = log.starts[:-1]
+    amount = log.amount.copy()
+    amount[first] *= factor
+    as_of = log.complete_until
+    (usual, before_it), (unlike, after_it) = (
+        fit_and_answer(one, as_of, (60,)) for one in (log, replace(log, amount=amount))
+    )
+    assert usual.btyd.later_over_first == pytest.approx(1.0, abs=0.02)
+    assert unlike.btyd.later_over_first == pytest.approx(1.0 / factor, rel=0.15)
+    assert after_it.clv.sum() == pytest.approx(before_it.clv.sum(), rel=0.15)
+
+
 def test_a_tier_of_large_customers_is_a_part_of_the_shop() -> None:
     values = np.concatenate([np.full(950, 2.0), np.full(50, 1_000.0)])
     assert most_usual(values) == np.inf
