@@ -111,9 +111,8 @@ class Accounts:
             yield f"Unreadable dates look like {shown_forms(self.date_forms)}.{f' {repair}.' if repair else ''}"
         if self.amount_forms:
             repair = self.repair
-            say = (
-                f" Where all amounts are written so, say {repair}" if repair else ""
-            )  # no mark that a shell would read
+            # without a full stop, which would be pasted, too
+            say = f" Where all amounts are written so, say {repair}" if repair else ""
             yield f"Unreadable amounts look like {shown_forms(self.amount_forms)}.{say}"
 
 

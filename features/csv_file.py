@@ -82,8 +82,8 @@ def open_csv(source: str, paths: Sequence[str], filesystem: pa_fs.FileSystem, op
             n_rows, unsplit = 0, dict[int, str]()
             for table in _tables(source, file, filesystem, unsplit):
                 n_rows += table.num_rows
-                lacking = {name: pa.nulls(table.num_rows, pa.string()) for name in names}
-                yield pa.table({**lacking, **dict(zip(table.column_names, table.columns, strict=True))})
+                null = pa.nulls(0 if len(file.columns) == len(names) else table.num_rows, pa.string())
+                yield pa.table({name: table.column(name) if name in file.columns else null for name in names})
             malformed.update((n_before + row, text) for row, text in unsplit.items())
             n_before += n_rows + len(unsplit)
 

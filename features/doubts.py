@@ -54,12 +54,8 @@ def doubts(log: OrderLog, *, drawn: bool = False) -> list[str]:
     a_day = np.bincount(days - days.min(), minlength=-days.min())
     old, a_day = _long_ago(a_day)
     each = np.bincount(events.customer_of_row[ordered], minlength=log.n_customers)
-    of_days = [*old, *_gap(log, a_day), *_thin_end(a_day)]
-    return (
-        [*of_days, *_totals_on_lines(log)]
-        if drawn
-        else [*of_days, *_totals_on_lines(log), *_heavy(log, each), *_alike(log)]
-    )
+    of_rows = [*old, *_gap(log, a_day), *_thin_end(a_day), *_totals_on_lines(log)]
+    return of_rows if drawn else [*of_rows, *_heavy(log, each), *_alike(log)]
 
 
 def _long_ago(a_day: IntArray) -> tuple[list[str], IntArray]:

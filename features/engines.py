@@ -23,7 +23,7 @@ def engine_for(url: str, **how: Any) -> sa.Engine:
             parsed = parsed.set(drivername="postgresql+psycopg")
         return sa.create_engine(parsed, **how)
     except ModuleNotFoundError as error:
-        raise UsageError(f"{hidden(url)!r} needs a driver that is not installed: pip install {error.name}.") from None
+        raise UsageError(f"{hidden(url)!r} needs the driver {error.name}, which is not installed here.") from None
     except (
         sa.exc.ArgumentError,
         sa.exc.NoSuchModuleError,

@@ -342,7 +342,7 @@ def test_text_views_are_read(tmp_path: Path) -> None:
 
 
 def test_a_driver_that_is_not_installed_is_named() -> None:
-    with pytest.raises(UsageError, match="driver that is not installed: pip install pymysql"):
+    with pytest.raises(UsageError, match="needs the driver pymysql, which is not installed"):
         open_raw("mysql+pymysql://somebody@nowhere/shop", ReadOptions(table="orders"))
 
 
