@@ -18,6 +18,10 @@ _SYNONYMS: Final = {
         "clientid",
         "contactid",
         "email",
+        "emailbilling",
+        "billingemail",
+        "customeremail",
+        "contactemail",
         "custid",
         "buyerid",
     ),
@@ -38,6 +42,9 @@ _SYNONYMS: Final = {
         "amount",
         "total",
         "ordertotal",
+        "ordertotalamount",
+        "totalamount",
+        "grandtotal",
         "revenue",
         "value",
         "sales",
@@ -52,6 +59,8 @@ _SYNONYMS: Final = {
 }
 _OFTEN_CAPITAL: Final = (ORDER_ID, STATUS, CURRENCY)
 """Optional columns that are worth a word where they are there under our name, but for capitals or spaces."""
+_CLOSE: Final = 0.8
+"""How much alike two names are at least, in [0, 1]: a slip of the pen, not customer_note for customer_id."""
 _PRICED: Final = (UNIT_PRICE, QUANTITY)
 """What an amount is made of where a log has none."""
 
@@ -117,7 +126,7 @@ def _guess(name: str, available: Sequence[str]) -> str | None:
     for synonym in (name.replace("_", ""), *_SYNONYMS.get(name, ())):
         if synonym in plain:
             return plain[synonym]
-    close = difflib.get_close_matches(name.replace("_", ""), list(plain), n=1, cutoff=0.7)
+    close = difflib.get_close_matches(name.replace("_", ""), list(plain), n=1, cutoff=_CLOSE)
     return plain[close[0]] if close else None
 
 

@@ -358,3 +358,14 @@ def test_rows_of_a_database_that_find_no_room_say_where(tmp_path: Path, monkeypa
     monkeypatch.setattr(databases.tempfile, "SpooledTemporaryFile", lambda **_: Full())
     with pytest.raises(OrdersError, match=r"No space left on device\. Set TMPDIR"):
         read_orders(f"sqlite:///{tmp_path / 'shop.db'}", ReadOptions(table="orders"))
+
+
+def test_a_shops_own_names_are_proposed(csv_of: Write) -> None:
+    header = "Order ID,Status,Currency,Customer Note,Email (Billing),Order Date,Order Total Amount\n"
+    proposed = (
+        'Try --map customer_id="Email (Billing)" --map ordered_at="Order Date" --map amount="Order Total Amount" '
+        '--map order_id="Order ID" --map status=Status --map currency=Currency.'
+    )
+    with pytest.raises(OrdersError) as raised:
+        read_orders(csv_of(header + "1,completed,EUR,,a@x.com,2024-01-01,5\n"))
+    assert str(raised.value).endswith(proposed)
