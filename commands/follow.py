@@ -30,9 +30,13 @@ def follow(
     log_to_stderr()
     place = home()
     follower = Follower(ModelStore(place.registry_uri, place.bundles), name, pointer)
-    while parent is None or os.getppid() == parent:
-        try:
-            follower.look()
-        except Exception as error:  # whatever it was, the next look may succeed
-            event("look_failed", "error", kind=type(error).__name__)
-        time.sleep(every)
+    try:
+        while parent is None or os.getppid() == parent:
+            try:
+                follower.look()
+            except Exception as error:  # whatever it was, the next look may succeed
+                event("look_failed", "error", kind=type(error).__name__)
+            time.sleep(every)
+    finally:
+        if parent is not None:  # nobody else reads it
+            pointer.unlink(missing_ok=True)

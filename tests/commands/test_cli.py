@@ -263,6 +263,15 @@ def test_an_unwritable_home_is_said_plainly(
     assert "cannot be made" in capsys.readouterr().err
 
 
+def test_the_pointer_of_a_service_goes_with_it(home: Path, tmp_path: Path) -> None:
+    pointer = tmp_path / "served-1.json"
+    pointer.write_text("{}")
+    assert (
+        run(["follow", str(pointer), "--parent", str(os.getpid())]) == 0
+    )  # which is not the process that started this
+    assert not pointer.exists()
+
+
 def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["--version"]) == 0
     assert capsys.readouterr().out == f"{features.__version__}\n"
