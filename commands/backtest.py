@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from commands.batches import Memory, ask_about, read_to_train
-from commands.options import Format, OrderSource, reads_orders, wants_json
+from commands.options import Format, OrderSource, reads_orders, require_folder, wants_json
 
 
 @reads_orders
@@ -37,14 +37,14 @@ def backtest(
 ) -> None:
     """Predict past windows from earlier ones only, and compare with what happened."""
     from commands.console import fitting, print_cases, print_json
-    from commands.output import require_place, write_csv
+    from commands.output import write_csv
     from features.errors import UsageError
     from features.instants import isoformat, parse_instant
     from training.backtest import default_cases, predictions_table, run_case
     from training.examples import Snapshots
 
     as_json, rivals = wants_json(format_), _checked(rival or [])
-    require_place("--predictions", predictions)
+    require_folder("--predictions", predictions)
     if not (isfinite(margin) and isfinite(contact_cost)):
         raise UsageError(f"--margin {margin} and --contact-cost {contact_cost} must be finite numbers.")
     intake = read_to_train(orders, memory, predictions)

@@ -132,8 +132,7 @@ def reads_orders(command: C) -> C:
     def with_orders(orders: str, **given: Any) -> None:
         reading = {key: given.pop(key) for key in _READING}
         rejected = reading.pop("rejected")
-        if rejected is not None and not Path(rejected).absolute().parent.is_dir():
-            raise UsageError(f"--rejected {rejected!r} lies in a folder that does not exist.")
+        require_folder("--rejected", rejected)
         command(
             OrderSource(orders, read_options(reading.pop("map_"), **reading), rejected),
             **given,
@@ -185,6 +184,12 @@ def instant(text: str | None, default: int) -> int:
 def now_us() -> int:
     """The clock: microseconds since 1970-01-01 UTC."""
     return time.time_ns() // 1000
+
+
+def require_folder(option: str, path: str | None) -> None:
+    """Refuse, before any work, a file whose folder is not there. Raises UsageError."""
+    if path is not None and not Path(path).absolute().parent.is_dir():
+        raise UsageError(f"{option} {path!r} lies in a folder that does not exist.")
 
 
 def wants_json(chosen: str) -> bool:

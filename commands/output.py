@@ -50,9 +50,3 @@ def write_csv(tables: Iterator[pa.Table], path: str) -> None:
         writer.write_table(first)
         for table in tables:
             writer.write_table(table)
-
-
-def require_place(option: str, path: str | None) -> None:
-    """Refuse, before any work, a file whose folder is not there. Raises UsageError."""
-    if path is not None and not Path(path).absolute().parent.is_dir():
-        raise UsageError(f"{option} {path!r}: there is no such folder. Make it, or write elsewhere.")

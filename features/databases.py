@@ -38,9 +38,6 @@ def open_database(url: str, options: ReadOptions) -> RawSource:
     """
     if not (options.table or options.query):
         raise UsageError(f"{hidden(url)!r} is a database: say --table NAME or --query 'select …'.")
-    file = sa.make_url(url).database if url.startswith("sqlite") else None  # SQLite would make an empty one
-    if file and not file.startswith(("file:", ":memory:")) and not Path(file).exists():
-        raise OrdersError(f"There is no database at {hidden(url)!r}: no such file.")
     every = sa.select(sa.text("*")).select_from(_named(options.table or ""))
     statement = sa.text(options.query) if options.query else every
     return read_statement(url, statement, lambda names: resolve(names, options.mapping))
@@ -57,6 +54,9 @@ def read_statement(
         As `open_database`, and whatever `columns_of` raises.
     """
     engine, kept = engine_for(url), _Kept()
+    file = engine.url.database if engine.dialect.name == "sqlite" else None  # SQLite would make an empty one
+    if file and not file.startswith(("file:", ":memory:")) and not Path(file).exists():
+        raise OrdersError(f"There is no database at {hidden(url)!r}: no such file.")
     try:
         with engine.connect().execution_options(stream_results=True, yield_per=_CHUNK_ROWS) as connection:
             result = connection.execute(statement)

@@ -103,14 +103,9 @@ def _missing(absent: Sequence[str], available: Sequence[str], mapping: Mapping[s
     if AMOUNT in absent and AMOUNT not in mapping and _guess(AMOUNT, available) is None:
         names = [name for name in absent if name != AMOUNT] + [*_PRICED, ORDER_ID]
     guesses = {name: guess for name in names if (guess := _guess(name, available))}
-    guesses.update(
-        {
-            name: column
-            for name in _OFTEN_CAPITAL
-            for column in available
-            if name not in mapping and column != name == column.lower().replace(" ", "_")
-        }
-    )
+    plain = {column.lower().replace(" ", "_"): column for column in available}
+    unseen = [name for name in _OFTEN_CAPITAL if name in plain and name not in available and name not in mapping]
+    guesses |= {name: plain[name] for name in unseen}
     proposals = [
         f"--map {name}={_quoted(guess)}" for name, guess in guesses.items() if guess != mapping.get(name, name)
     ]

@@ -120,7 +120,11 @@ def test_backtest_prints_one_json_document_and_writes_predictions(
         (["backtest", "{csv}", "--horizon-days", "0"], 2, "greater than or equal to 1"),
         (["backtest", "{csv}", "--horizon-days", "500"], 2, "longest possible"),
         (["backtest", "{csv}", "--horizon-days", "30", "--rival", "oracle"], 2, "lightgbm_tweedie, pareto_nbd"),
-        (["backtest", "{csv}", "--horizon-days", "30", "--predictions", "no/p.csv"], 2, "no such folder"),
+        (
+            ["backtest", "{csv}", "--horizon-days", "30", "--predictions", "no/p.csv"],
+            2,
+            "lies in a folder that does not exist",
+        ),
         (["backtest", "{csv}", "--horizon-days", "30", "--contact-cost", "nan"], 2, "finite"),
         (["score", "{csv}", "--out", "scores.xlsx"], 2, "ends in"),
         (["score", "{csv}", "--out", "scores.csv"], 1, "No model is registered"),

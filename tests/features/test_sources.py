@@ -369,3 +369,9 @@ def test_a_shops_own_names_are_proposed(csv_of: Write) -> None:
     with pytest.raises(OrdersError) as raised:
         read_orders(csv_of(header + "1,completed,EUR,,a@x.com,2024-01-01,5\n"))
     assert str(raised.value).endswith(proposed)
+
+
+def test_a_database_that_is_not_there_is_not_made(tmp_path: Path) -> None:
+    with pytest.raises(OrdersError, match=r"no database at .*typo\.db': no such file"):
+        read_orders(f"sqlite:///{tmp_path / 'typo.db'}", ReadOptions(table="orders"))
+    assert not list(tmp_path.iterdir())
