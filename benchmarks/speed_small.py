@@ -114,6 +114,6 @@ def _differing(whole: FeatureMatrix, other: FeatureMatrix, low: int = 0) -> floa
 
 
 def _with_blocks(log: OrderLog, rows: int) -> FeatureMatrix:
-    """Features with another block size; `BLOCK_ROWS` is bound as a default when `blocks` is defined."""
-    matrix.blocks.__defaults__ = (rows,)
+    """Features with another block size."""
+    matrix.BLOCK_ROWS = rows
     return feature_matrix(log, to_us(AS_OF), names())

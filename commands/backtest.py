@@ -18,7 +18,9 @@ def backtest(
     horizon_days: Annotated[int, typer.Option(help="Days ahead.", min=1)],
     as_of: Annotated[
         list[str] | None,
-        typer.Option(help="Moments to predict from, ISO 8601; several spread over the log if absent."),
+        typer.Option(
+            help="Moments to predict from, ISO 8601; up to three at the end of the log, a horizon apart, if absent."
+        ),
     ] = None,
     rival: Annotated[
         list[str] | None,

@@ -63,7 +63,7 @@ def show_best(scores: Path) -> None:
 
 
 def serve_and_ask() -> int:
-    """Start the service on a free port, ask it with curl, and keep it up unless ONCE is set."""
+    """Start the service on $PORT or 3000, ask it with curl, and keep it up unless ONCE is set."""
     port = os.environ.get("PORT", "3000")
     print(f"\n$ clv serve --port {port}", flush=True)
     server = subprocess.Popen([clv(), "serve", "--port", port])

@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from features.arrays import ByteArray, IntArray
+from features.arrays import BoolArray, ByteArray, IntArray
 from features.errors import UsageError
 
 DAY_US: Final = 86_400_000_000
@@ -143,6 +143,11 @@ def local_us(instants: IntArray, zone: tzinfo) -> IntArray:
     buckets, place = np.unique(instants // _OFFSET_STEP_US, return_inverse=True)
     offsets = np.array([_offset_us(int(bucket), zone) for bucket in buckets], dtype=np.int64)
     return instants + offsets[place.reshape(instants.shape)] if len(offsets) else instants
+
+
+def in_weekend(days: IntArray) -> BoolArray:
+    """Whether days since 1970-01-01 are a Saturday or Sunday."""
+    return np.asarray((days + 3) % 7 >= 5)
 
 
 def month_of_day(days: IntArray) -> IntArray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -126,4 +127,4 @@ def _guess(name: str, available: Sequence[str]) -> str | None:
 
 
 def _quoted(column: str) -> str:
-    return f'"{column}"' if " " in column else column
+    return column if re.fullmatch(r"[\w.-]+", column) else shlex.quote(column)

@@ -60,7 +60,7 @@ class FeatureMatrix:
         return {name: place for place, name in enumerate(self.names)}
 
 
-def blocks(starts: IntArray, rows: int = BLOCK_ROWS) -> Iterator[tuple[int, int]]:
+def blocks(starts: IntArray, rows: int) -> Iterator[tuple[int, int]]:
     """Customer ranges [low, high) of about `rows` rows; a larger customer is a block of its own."""
     low, n_customers = 0, len(starts) - 1
     while low < n_customers:
@@ -92,7 +92,7 @@ def feature_matrix(
     customers = np.empty(log.n_customers, dtype=np.int64)
     n_known = 0
     with np.errstate(all="ignore"):
-        for low, high in blocks(log.starts):
+        for low, high in blocks(log.starts, BLOCK_ROWS):
             present, past = before(log.customers(low, high), as_of).with_rows()
             orders = Purchases(past, as_of, CATALOGUE.values)
             known = None if orders.lengths.all() else np.flatnonzero(orders.lengths)

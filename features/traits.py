@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from features.arrays import BoolArray, ByteArray, IntArray
-from features.instants import by_table, first_day_of_month, month_of_day
+from features.instants import by_table, first_day_of_month, in_weekend, month_of_day
 
 TRAITS: Final = ("opens_month", "evening", "weekend", "month_end", "q1", "q2", "q3", "q4")
 """Names of what is counted; the last four are one of four, the quarter of the year."""
@@ -30,5 +30,5 @@ def codes(days: IntArray, in_evening: BoolArray, opens_month: BoolArray) -> Byte
 
 def _code_of_day(days: IntArray) -> IntArray:
     months = month_of_day(days)
-    in_weekend, at_month_end = (days + 3) % 7 >= 5, days - first_day_of_month(months) >= 24
-    return np.asarray(months % 12 // 3 * 16 + at_month_end * 8 + in_weekend * 4)
+    at_month_end = days - first_day_of_month(months) >= 24
+    return np.asarray(months % 12 // 3 * 16 + at_month_end * 8 + in_weekend(days) * 4)

@@ -33,6 +33,7 @@ from model.standing import Standing
 FORMAT: Final = 7
 MANIFEST: Final = "manifest.json"
 REGISTERED: Final = "registered.json"
+CHAMPION: Final = "champion"
 NEXT_ORDER: Final = "next_order.txt"
 PARTS: Final = ("churn", "orders", "spend", "value")
 

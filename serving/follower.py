@@ -36,7 +36,7 @@ class Follower:
     def _wanted(self, served: Pointer | None) -> Pointer | None:
         """Where to point; what is served already where the champion is the one that was looked at last."""
         version = self._models.champion(self._name)
-        if version == self._seen:
+        if version == self._seen and (served is not None or self._why is not None):
             return served and replace(served, refused=self._why)
         folder = self._models.bundle_folder(self._name, version)
         self._seen, self._why = version, None  # a damaged one is not fetched again and again

@@ -72,7 +72,7 @@ class Front:
         settings: ServiceSettings,
         threads: Threads,
         *,
-        exposed: bool = False,
+        exposed: bool,
     ) -> None:
         self._inner, self._served, self._settings, self._threads = inner, served, settings, threads
         self._locked = exposed and not settings.api_keys

@@ -54,7 +54,8 @@ def mixed_currencies(currencies: Iterable[str | None], expected: str) -> str | N
         found.add(expected)
     if len(found) < 2:
         return None
-    return f"Amounts in {', '.join(sorted(found)[:MAX_DETAILS])} cannot be added: convert them to {expected} first."
+    to = "one currency" if expected == UNKNOWN_CURRENCY else expected
+    return f"Amounts in {', '.join(sorted(found)[:MAX_DETAILS])} cannot be added: convert them to {to} first."
 
 
 def typed(customers: Sequence[Mapping[str, Any]], keys: Iterable[str], columnar: bool) -> TypedOrders:

@@ -79,10 +79,10 @@ class Served:
     def reach_store(self) -> None:
         """Open the order store, or say why it cannot be."""
         try:
-            self.store, self.store_problem = OrderStore.open(self._store_url), None
+            self.store = OrderStore.open(self._store_url)
+            self._store_is(None)
         except ClvError as error:
-            self.store_problem = str(error)
-            event("store_unavailable", "error", why=self.store_problem)
+            self._store_is(str(error))
 
     def check_store(self) -> None:
         """Say whether the store answers; open it where it could not be before."""
@@ -91,9 +91,14 @@ class Served:
             return
         try:
             self.store.check()
-            self.store_problem = None
+            self._store_is(None)
         except ClvError as error:
-            self.store_problem = str(error)
+            self._store_is(str(error))
+
+    def _store_is(self, problem: str | None) -> None:
+        if problem != self.store_problem:
+            event("store_unavailable" if problem else "store_available", "error" if problem else "info", why=problem)
+        self.store_problem = problem
 
     async def follow(self) -> None:
         """Look again and again, without holding up a request."""

@@ -11,16 +11,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 import mlflow
 from mlflow.exceptions import MlflowException
 
 from features.engines import hidden
 from features.errors import BundleError, RegistryError, listed
-from model.bundle import REGISTERED, Bundle, load_bundle
-
-CHAMPION: Final = "champion"
+from model.bundle import CHAMPION, REGISTERED, Bundle, load_bundle
 
 
 @dataclass(frozen=True)

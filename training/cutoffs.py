@@ -23,7 +23,7 @@ def training_cutoffs(log: OrderLog, as_of: int, horizon_days: int) -> list[int]:
     """Cut-offs whose label windows [c, c + horizon) end at or before `as_of`, newest first.
 
     Back to the start of the log, less half a horizon (30 to 60 days) of history. A month apart
-    where that gives at least five, else a fortnight, else a week: short logs get overlapping windows.
+    where that gives at least six, else a fortnight, else a week: short logs get overlapping windows.
     Placeholder dates long before the shop began do not add cut-offs: at most five years are walked.
     """
     newest = as_of - horizon_days * DAY_US

@@ -39,6 +39,8 @@ MIN_CUSTOMERS: Final = 20
 SEED: Final = 7
 MOST_FURTHER: Final = 1.5
 """Log of how much the level may do to orders beyond the first, given one."""
+MOSTLY_TREES: Final = 0.5
+"""Where the formulas weigh less than this in churn, how orders are shared out among customers is the trees' to say."""
 CORES: Final = os.cpu_count() or 1
 
 
@@ -160,11 +162,16 @@ def set_level(grown: HorizonModel, now: Snapshot, fitted: Btyd, features: Sequen
     odds = grown.curve.joined(btyd.rhythm)
     z = grown.churn.score(inputs, odds, CORES)
     chance, forecast = expit(btyd.probability), expit(btyd.probability) * np.exp(btyd.spend)
-    target = float(np.clip(at_rate(chance, level.orders.mean).mean(), 1e-4, 0.995))
-    shift = root(lambda k: float(expit(z + k).mean() - target))
-    probability = expit(z + shift)
     more = np.exp(grown.orders.score(inputs, btyd.orders, CORES))
     n_orders = float((chance * (1.0 + np.exp(btyd.orders))).sum() * np.exp(level.orders.mean))
+    if grown.churn.blend.btyd < MOSTLY_TREES:  # as many orders may come from as few customers as trees have seen
+        own = expit(z)
+        buyers = at_rate(own, float(np.log(n_orders / (own @ (1.0 + more)))))
+    else:
+        buyers = at_rate(chance, level.orders.mean)
+    target = float(np.clip(buyers.mean(), 1e-4, 0.995))
+    shift = root(lambda k: float(expit(z + k).mean() - target))
+    probability = expit(z + shift)
     further = np.log(max(n_orders - probability.sum(), 1e-3 * n_orders) / (probability @ more))
     scores = grown.spend.score(inputs, btyd.spend, CORES), grown.value.score(inputs, btyd.value, CORES)
     spend = np.exp(grown.log_spend(*scores, probability))

@@ -1,4 +1,4 @@
-"""How good predictions are, tie-aware, and how sure one can be of a difference.
+"""How good predictions are, tie-aware.
 
 Every metric takes weights, so that a bootstrap replicate is a new weight vector over rankings
 made once: no metric here depends on the order of the rows. None stands for undefined

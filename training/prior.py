@@ -15,7 +15,7 @@ from features.instants import DAY_US
 from features.orders import OrderLog
 from model.prior import Prior
 from training.extremes import most_usual
-from training.labels import label_window
+from training.labels import label_window, spend_of
 
 MIN_NEWCOMERS: Final = 30
 """Customers acquired in one way from which that way has a value of its own; a half is no smaller."""
@@ -93,8 +93,8 @@ def first_horizons(log: OrderLog, since: int, until: int, days: int) -> FirstHor
     place = events.customer_of_row
     after = (events.at > first_at[place]) & (events.at < end[place])
     orders = events.sum(after & order)[matured]
-    net = events.sum(np.where(after, events.amount, 0.0))[matured]
-    spend = np.where(orders > 0, np.maximum(net, 0.0), 0.0)
+    amount = np.where(after, events.amount, 0.0)
+    _, spend = spend_of(orders, events.sum(amount)[matured], events.sum(np.abs(amount))[matured])
     usual = spend <= most_usual(spend)
     matured[matured] = usual
     return FirstHorizons(matured, first_at[matured], orders[usual] > 0, orders[usual], spend[usual])

@@ -29,7 +29,7 @@ from features.catalogue import CATALOGUE
 from features.engines import hidden
 from features.errors import GateError, RegistryError, listed
 from features.validation import Intake
-from model.bundle import save_bundle
+from model.bundle import CHAMPION, save_bundle
 from training.card import model_card
 from training.fingerprint import git_commit
 from training.fitting import SEED
@@ -38,7 +38,7 @@ from training.train import Trained
 from training.trees import N_TREES, TREES
 
 EXPERIMENT: Final = "clv"
-CHALLENGER, CHAMPION, PREVIOUS = "challenger", "champion", "previous"
+CHALLENGER, PREVIOUS = "challenger", "previous"
 GATE_TAG: Final = "clv.gate"
 
 

@@ -24,7 +24,7 @@ from model.predictions import Model, Predictions, joined
 from model.standing import N_SCORES, rfm_edges, rfm_scores
 from training.btyd import fit_bg_nbd, fit_gamma_gamma
 from training.cutoffs import training_cutoffs
-from training.examples import Snapshots, training_examples
+from training.examples import Snapshot, Snapshots, training_examples
 from training.labels import label_window
 from training.pareto_nbd import ParetoNbd, fit_pareto_nbd
 
@@ -122,9 +122,7 @@ def fit_bgnbd_gamma_gamma(
 ) -> BgNbdGammaGamma:
     """Fit on the orders before `as_of`."""
     now = snapshots.at(as_of)
-    of = now.summary  # fitted again, so that its seconds are its own
-    value = fit_gamma_gamma(of.repeats + 1.0, of.day_value, now.net_share)
-    return BgNbdGammaGamma((horizon_days,), fit_bg_nbd(of), value)
+    return BgNbdGammaGamma((horizon_days,), fit_bg_nbd(now.summary), _fit_value(now))
 
 
 def fit_pareto_nbd_gamma_gamma(
@@ -135,7 +133,12 @@ def fit_pareto_nbd_gamma_gamma(
 ) -> ParetoNbdGammaGamma:
     """Fit on the orders before `as_of`."""
     now = snapshots.at(as_of)
-    return ParetoNbdGammaGamma((horizon_days,), fit_pareto_nbd(now.summary), now.fits.textbook.value)
+    return ParetoNbdGammaGamma((horizon_days,), fit_pareto_nbd(now.summary), _fit_value(now))
+
+
+def _fit_value(now: Snapshot) -> GammaGamma:
+    """Fitted again for each, so that its seconds are its own."""
+    return fit_gamma_gamma(now.summary.repeats + 1.0, now.summary.day_value, now.net_share)
 
 
 Fitted: TypeAlias = Callable[[Snapshots, OrderLog, int, int], Model]

@@ -15,7 +15,7 @@ from training.backtest import Case, run_case
 from training.cutoffs import checked_horizons
 from training.examples import Snapshots
 from training.fingerprint import data_fingerprint
-from training.fitting import SEED, Progress, fit
+from training.fitting import Progress, fit
 from training.gate import Verdict, gate
 
 
@@ -57,7 +57,6 @@ def train(
     horizons: Sequence[int] | None,
     timezone: str,
     *,
-    seed: int = SEED,
     progress: Progress | None = None,
 ) -> Trained:
     """Evaluate out of time, then fit the model that will be used, on all windows that end by `as_of`.
@@ -73,6 +72,8 @@ def train(
     ------
     HorizonError, TrainingError
         The history is too short for a horizon, or too small to learn from.
+    UsageError
+        `as_of` lies after the end of the log.
     """
     if as_of > log.complete_until:
         raise UsageError(
@@ -88,13 +89,13 @@ def train(
     cases: list[Case] = []
     for days in chosen:
         try:
-            cases.append(run_case(past, as_of - days * DAY_US, days, seed=seed, progress=told, snapshots=known))
+            cases.append(run_case(past, as_of - days * DAY_US, days, progress=told, snapshots=known))
         except TrainingError:
             if horizons or not cases:
                 raise
             dropped = tuple(sorted((*dropped, days)))
     fitted = [case.horizon_days for case in cases]
-    model = fit(past, as_of, fitted, seed=seed, progress=told, snapshots=known)
+    model = fit(past, as_of, fitted, progress=told, snapshots=known)
     provenance = Provenance(
         trained_on=isoformat(as_of),
         data_fingerprint=data_fingerprint(past),

@@ -34,7 +34,7 @@ N_TREES: Final = 125
 
 
 def fold_of(customers: IntArray, seed: int) -> IntArray:
-    """Fold of each row, 0 to N_FOLDS - 1: all rows of a customer share one, whoever else is in the log."""
+    """Fold of each row, 0 to N_FOLDS - 1: all rows of a customer share one, whoever comes later."""
     distinct, place = np.unique(customers, return_inverse=True)
     return np.asarray(np.random.default_rng(seed).permutation(len(distinct))[place] % N_FOLDS, dtype=np.int64)
 

@@ -7,6 +7,7 @@ import numpy as np
 from features.arrays import FloatArray
 from features.catalogue import feature
 from features.history import Purchases
+from features.instants import in_weekend
 from features.segments import ratio
 
 
@@ -43,7 +44,7 @@ def _month(o: Purchases) -> FloatArray:
 @feature("first_on_weekend", "0 or 1", high=1.0, dtype="int")
 def _weekend(o: Purchases) -> FloatArray:
     """Whether the first order was on a Saturday or Sunday."""
-    return ((o.first_day + 3) % 7 >= 5).astype(np.float64)
+    return in_weekend(o.first_day).astype(np.float64)
 
 
 @feature("first_quantity", "pieces", low=None, null="no quantity column", needs=("quantity",))

@@ -98,12 +98,15 @@ def test_shuffling_the_rows_changes_no_bit(cdnow_frame: pd.DataFrame, seed: int)
 @pytest.mark.parametrize("block_rows", [1, 777, 10**9])
 def test_chunking_changes_no_bit(cdnow: OrderLog, monkeypatch: pytest.MonkeyPatch, block_rows: int) -> None:
     part = cdnow.customers(0, 3000)
-    whole = feature_matrix(part, AS_OF).values
+    whole = feature_matrix(part, AS_OF)
     monkeypatch.setattr(features.matrix, "BLOCK_ROWS", block_rows)
     blocks = list(features.matrix.blocks(part.starts, block_rows))
-    assert len(blocks) == {1: 3000, 777: len(blocks), 10**9: 1}[block_rows]
+    assert (len(blocks) == 3000, len(blocks) == 1) == (block_rows == 1, block_rows == 10**9)
+    chunked = feature_matrix(part, AS_OF)
+    assert bits(chunked.values) == bits(whole.values)
+    assert np.array_equal(chunked.customers, whole.customers)
     pieces = [feature_matrix(part.customers(low, high), AS_OF).values for low, high in blocks]
-    assert bits(np.concatenate(pieces)) == bits(whole)
+    assert bits(np.concatenate(pieces)) == bits(whole.values)
 
 
 def test_line_items_are_summed_to_orders_and_refunds_keep_their_time(log_of: Callable[..., OrderLog]) -> None:

@@ -58,7 +58,7 @@ def test_a_file_without_one_usable_row_is_refused(csv_of: Write) -> None:
 def test_a_missing_column_is_named_and_a_mapping_proposed(csv_of: Write) -> None:
     path = csv_of("Customer ID,InvoiceDate,Total\na,2024-01-01,1\n")
     with pytest.raises(
-        OrdersError, match='--map customer_id="Customer ID" --map ordered_at=InvoiceDate --map amount=Total'
+        OrdersError, match="--map customer_id='Customer ID' --map ordered_at=InvoiceDate --map amount=Total"
     ):
         read_orders(path)
 

@@ -361,10 +361,10 @@ def test_rows_of_a_database_that_find_no_room_say_where(tmp_path: Path, monkeypa
 
 
 def test_a_shops_own_names_are_proposed(csv_of: Write) -> None:
-    header = "Order ID,Status,Currency,Customer Note,Email (Billing),Order Date,Order Total Amount\n"
+    header = "Order ID,Status,Currency,Customer Note,Email (Billing),Order Date,OrderTotalAmount($)\n"
     proposed = (
-        'Try --map customer_id="Email (Billing)" --map ordered_at="Order Date" --map amount="Order Total Amount" '
-        '--map order_id="Order ID" --map status=Status --map currency=Currency.'
+        "Try --map customer_id='Email (Billing)' --map ordered_at='Order Date' --map amount='OrderTotalAmount($)' "
+        "--map order_id='Order ID' --map status=Status --map currency=Currency."
     )
     with pytest.raises(OrdersError) as raised:
         read_orders(csv_of(header + "1,completed,EUR,,a@x.com,2024-01-01,5\n"))

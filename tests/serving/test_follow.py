@@ -19,17 +19,17 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from features.errors import RegistryError
+from features.errors import RegistryError, StoreError
 from features.options import ReadOptions
 from features.orders import OrderLog
 from features.raw import RawOrders
 from features.validation import Intake, validate
-from model.bundle import REGISTERED, load_bundle
+from model.bundle import CHAMPION, REGISTERED, load_bundle
 from serving.follower import Follower
 from serving.pointer import Pointer, read_pointer, write_pointer
 from serving.requests import answer
 from serving.served import Served
-from serving.store import CHAMPION, ModelStore
+from serving.store import ModelStore
 from training.registry import Registry
 from training.train import Trained, train
 
@@ -176,6 +176,47 @@ def test_a_short_outage_of_the_registry_is_forgotten(tmp_path: Path, versions: d
         follower.look()
         refused.append(read_pointer(tmp_path / "pointer").refused)
     assert refused == [None, "the registry is down", None]
+
+
+@pytest.mark.parametrize("cut", [None, "{"])
+def test_a_pointer_that_is_lost_or_damaged_is_written_again(
+    tmp_path: Path, versions: dict[str, Path], cut: str | None
+) -> None:
+    class Steady(ModelStore):
+        def champion(self, name: str) -> str:
+            return "1"
+
+        def bundle_folder(self, name: str, version: str | None = None) -> Path:
+            return versions["1"]
+
+    pointer = tmp_path / "pointer"
+    follower = Follower(Steady("sqlite://", tmp_path), "clv", pointer)
+    follower.look()
+    written = pointer.read_text()
+    pointer.unlink()
+    if cut:
+        pointer.write_text(cut)
+    follower.look()
+    assert pointer.read_text() == written
+
+
+def test_an_outage_of_the_order_store_is_told_once_and_so_is_its_end(
+    tmp_path: Path, versions: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[str, str | None]] = []
+    served = Served(versions["1"], f"sqlite:///{tmp_path / 'orders.db'}")
+    monkeypatch.setattr("serving.served.event", lambda name, *_, why=None, **__: told.append((name, why)))
+    assert served.store is not None
+
+    def down(_: object) -> None:
+        raise StoreError("the store is down")
+
+    with monkeypatch.context() as outage:
+        outage.setattr(type(served.store), "check", down)
+        served.check_store()
+        served.check_store()
+    served.check_store()
+    assert told == [("store_unavailable", "the store is down"), ("store_available", None)]
 
 
 def test_a_broken_model_is_refused_while_the_old_one_serves(

@@ -204,6 +204,23 @@ def test_trees_have_more_to_say_where_the_formulas_are_far_off(shop: OrderLog) -
     assert usual < TREE_SHARE["churn"] < more
 
 
+@pytest.mark.slow
+def test_where_everyone_keeps_a_rhythm_the_share_of_buyers_is_the_trees_to_say() -> None:
+    """The formulas take steady gaps for chance, and orders of few for orders of many."""
+    rng, n, days = np.random.default_rng(6), 3_000, 720
+    gap, joined = rng.choice([28.0, 56.0, 91.0, 182.0], n), rng.uniform(0.0, 600.0, n)
+    left = joined + rng.exponential(700.0, n)
+    at = joined[:, None] + gap[:, None] * np.arange(30) + rng.normal(0.0, 2.0, (n, 30))
+    kept = (at >= 0.0) & (at < np.minimum(left, days)[:, None])
+    price = np.broadcast_to(rng.lognormal(3.0, 0.5, n)[:, None], at.shape)
+    log = replace(simulate(n, days, seed=1), customer=np.nonzero(kept)[0], day=at[kept], amount=price[kept]).log()
+    moment = log.complete_until - 30 * DAY_US
+    _, answers = fit_and_answer(log, moment, (30,))
+    labels = label_window(log, feature_matrix(before(log, moment), moment).customers, moment, 30)
+    assert answers.purchase_probability.mean() == pytest.approx(labels.purchased.mean(), rel=0.07)
+    assert answers.orders.sum() == pytest.approx(labels.n_orders.sum(), rel=0.1)
+
+
 def test_a_fit_without_a_window_to_learn_from_says_so(shop: OrderLog) -> None:
     with pytest.raises(TrainingError, match="No window of 400 days"):
         fit(shop, shop.complete_until, (400,))

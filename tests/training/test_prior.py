@@ -13,7 +13,7 @@ from features.orders import OrderLog
 from model.bundle import Provenance, load_bundle, save_bundle
 from serving.requests import answer
 from training.fitting import fit
-from training.prior import fit_prior
+from training.prior import first_horizons, fit_prior
 
 Make = Callable[..., OrderLog]
 AS_OF = parse_instant("2024-04-01")
@@ -78,6 +78,14 @@ def giveaway(log_of: Make, shop: OrderLog) -> OrderLog:
     rows = list(zip(ids.tolist(), at.tolist(), shop.amount.tolist(), strict=True))
     rows += [(f"free{number:03d}", "2023-10-01", 0.0) for number in range(300)]
     return log_of([*rows, *[(f"free{number:03d}", "2024-02-01", 50.0) for number in range(6)]])
+
+
+def test_what_rounding_leaves_of_a_refund_is_no_first_spend(log_of: Make) -> None:
+    log = log_of(
+        [("a", "2024-01-01", 9.0), ("a", "2024-01-05", 0.1), ("a", "2024-01-06", 0.2), ("a", "2024-01-07", -0.3)]
+    )
+    found = first_horizons(log, 0, AS_OF, 30)
+    assert (found.orders.tolist(), found.spend.tolist()) == ([2.0], [0.0])
 
 
 def test_who_took_a_free_sample_is_no_newcomer(giveaway: OrderLog, shop: OrderLog) -> None:
