@@ -182,14 +182,18 @@ class Front:
     def _check_key(self, route: Route, headers: dict[bytes, bytes]) -> None:
         if route.scope is None or not self._settings.api_keys:
             return
-        scopes = self._settings.scopes_of(headers.get(b"authorization", b""))
+        sent = headers.get(b"authorization", b"")
+        scopes = self._settings.scopes_of(sent)
         if scopes is None:
             challenge = ((b"www-authenticate", b"Bearer"),)
-            raise Refusal(401, "unauthorized", "Send an API key: Authorization: Bearer KEY.", challenge)
+            why = "This key is not known here" if sent else "There is no API key"
+            raise Refusal(401, "unauthorized", f"{why}: send Authorization: Bearer KEY.", challenge)
         if route.scope not in scopes:
             raise Refusal(403, "forbidden", f"This key may not {route.scope}.")
 
     async def _body(self, headers: dict[bytes, bytes], receive: Receive) -> bytes:
+        if headers.get(b"content-encoding", b"identity").strip().lower() != b"identity":
+            raise Refusal(415, "encoded_body", "Send the body as it is, without content-encoding.")
         limit = self._settings.max_body_bytes
         too_large = Refusal(413, "body_too_large", f"The body is above {limit} bytes: send fewer items.", _CLOSE)
         if int(headers.get(b"content-length", b"0")) > limit:

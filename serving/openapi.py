@@ -28,7 +28,7 @@ ERRORS: Final = {
     403: "The API key may not do this.",
     404: "What was asked for is not there.",
     413: "The body or the number of items is above the limit.",
-    415: "The body is not announced as application/json.",
+    415: "The body is not announced as application/json, or is compressed.",
     422: "The request has an unusable field, or asks for a horizon that was not fitted.",
     429: "Too many calls wait.",
     503: "No model is loaded, the order store does not answer, or the service is stopping.",

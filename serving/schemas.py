@@ -98,8 +98,8 @@ class CustomerScores(Given):
         Field(
             ge=0,
             le=1,
-            description="Chance that the customer is still one at all, by the buy-till-you-die model; not the chance "
-            "of an order within a horizon.",
+            description="Chance that the customer is still one at all, by the buy-till-you-die model alone; not the "
+            "chance of an order within a horizon, in which trees have a say and which may be above it.",
         ),
     ]
     expected_date_of_next_order_window_start: Annotated[

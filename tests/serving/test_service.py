@@ -283,6 +283,12 @@ def test_orders_are_taken_only_as_json(server: Server) -> None:
     assert (response.status_code, problem(response)) == (415, "not_announced_as_json")
 
 
+def test_a_compressed_body_is_refused_by_its_name(server: Server) -> None:
+    headers = {"content-type": "application/json", "content-encoding": "gzip"}
+    response = server.client.post("/v1/predict", content=gzip.compress(b'{"customers": []}'), headers=headers)
+    assert (response.status_code, problem(response)) == (415, "encoded_body")
+
+
 def test_too_many_waiting_calls_are_refused_and_the_others_answered(start: Start, bundle_folder: Path) -> None:
     server = start("--bundle", str(bundle_folder), CLV_MAX_WAITING="2").wait("/readyz")
     orders = [{"ordered_at": "2023-01-01", "amount": 5.0}] * 20
