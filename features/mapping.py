@@ -108,7 +108,7 @@ def _missing(absent: Sequence[str], available: Sequence[str], mapping: Mapping[s
     unseen = [name for name in _OFTEN_CAPITAL if name in plain and name not in available and name not in mapping]
     guesses |= {name: plain[name] for name in unseen}
     proposals = [
-        f"--map {name}={_quoted(guess)}" for name, guess in guesses.items() if guess != mapping.get(name, name)
+        f"--map {name}={shlex.quote(guess)}" for name, guess in guesses.items() if guess != mapping.get(name, name)
     ]
     repair = f"Try {' '.join(proposals)}" if proposals else "Name them with --map customer_id=COLUMN"
     return (
@@ -124,7 +124,3 @@ def _guess(name: str, available: Sequence[str]) -> str | None:
             return plain[synonym]
     close = difflib.get_close_matches(name.replace("_", ""), list(plain), n=1, cutoff=_CLOSE)
     return plain[close[0]] if close else None
-
-
-def _quoted(column: str) -> str:
-    return column if re.fullmatch(r"[\w.-]+", column) else shlex.quote(column)

@@ -34,6 +34,7 @@ FORMAT: Final = 7
 MANIFEST: Final = "manifest.json"
 REGISTERED: Final = "registered.json"
 CHAMPION: Final = "champion"
+"""Alias of the registered version that is to be served."""
 NEXT_ORDER: Final = "next_order.txt"
 PARTS: Final = ("churn", "orders", "spend", "value")
 

@@ -53,6 +53,7 @@ Moment = Annotated[str, Field(max_length=40), WithJsonSchema(_ISO)]
 Money = Annotated[float, Field(ge=-MAX_AMOUNT, le=MAX_AMOUNT, allow_inf_nan=False)]
 Text = Annotated[str, Field(max_length=20_000)]
 Id = Annotated[str, Field(min_length=1, max_length=20_000, pattern=r"\S")]
+HorizonDays = Annotated[int, Field(ge=1, le=36_500)]
 
 
 _EXACT: Final = ConfigDict(strict=True, extra="forbid")
@@ -139,7 +140,7 @@ class Asked(Strict):
         Field(description="Moment the answer speaks for; the request's time if absent."),
     ] = None
     horizon_days: Annotated[
-        list[int] | None,
+        list[HorizonDays] | None,
         Field(description="Horizons to answer, all fitted ones if absent.", min_length=1),
     ] = None
     interval_level: Annotated[
@@ -205,8 +206,8 @@ class CustomersQuery(Strict):
     lifecycle_status: Annotated[Lifecycle | None, Field(description="Only customers of this status.")] = None
     value_tier: Annotated[Tier | None, Field(description="Only customers of this tier.")] = None
     horizon_days: Annotated[
-        int | None,
-        Field(description="Horizon to list and to sort by; the model's primary one if absent.", ge=1, le=36_500),
+        HorizonDays | None,
+        Field(description="Horizon to list and to sort by; the model's primary one if absent."),
     ] = None
     sort: Annotated[Sort, Field(description="Field to sort by; a minus sorts from the highest down.")] = (
         "-predicted_clv"

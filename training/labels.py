@@ -55,12 +55,12 @@ def label_window(log: OrderLog, customers: IntArray, as_of: int, horizon_days: i
     n_orders = window.sum(ordered)[customers]
     days = np.where(ordered, (window.at - as_of) / DAY_US, np.inf)
     net, turned = window.sum(window.amount)[customers], window.sum(np.abs(window.amount))[customers]
-    net, spend = spend_of(n_orders, net, turned)
+    net, spend = net_and_spend(n_orders, net, turned)
     first = np.where(n_orders > 0, window.min(days)[customers], np.nan)
     return Labels(n_orders, spend, first, net - spend)
 
 
-def spend_of(n_orders: FloatArray, net: FloatArray, turned: FloatArray) -> tuple[FloatArray, FloatArray]:
+def net_and_spend(n_orders: FloatArray, net: FloatArray, turned: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Net value without what rounding left of orders and their refunds, and spend: never below 0, none without order.
 
     `turned` is the sum of the amounts' absolute values; all of shape (n,).

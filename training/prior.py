@@ -15,7 +15,7 @@ from features.instants import DAY_US
 from features.orders import OrderLog
 from model.prior import Prior
 from training.extremes import most_usual
-from training.labels import label_window, spend_of
+from training.labels import label_window, net_and_spend
 
 MIN_NEWCOMERS: Final = 30
 """Customers acquired in one way from which that way has a value of its own; a half is no smaller."""
@@ -94,7 +94,7 @@ def first_horizons(log: OrderLog, since: int, until: int, days: int) -> FirstHor
     after = (events.at > first_at[place]) & (events.at < end[place])
     orders = events.sum(after & order)[matured]
     amount = np.where(after, events.amount, 0.0)
-    _, spend = spend_of(orders, events.sum(amount)[matured], events.sum(np.abs(amount))[matured])
+    _, spend = net_and_spend(orders, events.sum(amount)[matured], events.sum(np.abs(amount))[matured])
     usual = spend <= most_usual(spend)
     matured[matured] = usual
     return FirstHorizons(matured, first_at[matured], orders[usual] > 0, orders[usual], spend[usual])

@@ -124,6 +124,7 @@ def test_it_answers(server: Server) -> None:
         (b"", 400, "not_json"),
         ({"customers": 1}, 422, "invalid_request"),
         ({**QUESTION, "horizon_days": [77]}, 422, "horizon_not_available"),
+        ({**QUESTION, "horizon_days": [-1]}, 422, "invalid_request"),
         (b" " * 200_001, 413, "body_too_large"),
     ],
     ids=["cut", "empty", "shape", "horizon", "size"],
