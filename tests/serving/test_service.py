@@ -127,7 +127,7 @@ def test_it_answers(server: Server) -> None:
         ({**QUESTION, "horizon_days": [-1]}, 422, "invalid_request"),
         (b" " * 200_001, 413, "body_too_large"),
     ],
-    ids=["cut", "empty", "shape", "horizon", "size"],
+    ids=["cut", "empty", "shape", "horizon", "no horizon", "size"],
 )
 def test_every_refusal_is_typed(server: Server, body: Any, status: int, code: str) -> None:
     response = server.post(body)
