@@ -10,12 +10,13 @@ from typing import Annotated
 import typer
 
 from commands.options import Name
+from serving.pointer import LOOK_SECONDS
 
 
 def follow(
     pointer: Annotated[Path, typer.Argument(metavar="POINTER", help="File to write: CLV_BUNDLE of the service.")],
     name: Name = "clv",
-    every: Annotated[float, typer.Option(help="Seconds between two looks at the registry.", min=0.1)] = 5.0,
+    every: Annotated[float, typer.Option(help="Seconds between two looks at the registry.", min=0.1)] = LOOK_SECONDS,
     parent: Annotated[int | None, typer.Option(hidden=True, help="End when this process does.")] = None,
 ) -> None:
     """Keep a file that names the champion's bundle, for `clv serve` (which starts this itself) or a bento.
@@ -29,7 +30,7 @@ def follow(
 
     log_to_stderr()
     place = home()
-    follower = Follower(ModelStore(place.registry_uri, place.bundles), name, pointer)
+    follower = Follower(ModelStore(place.registry_uri, place.bundles), name, pointer, every)
     try:
         while parent is None or os.getppid() == parent:
             try:

@@ -61,10 +61,10 @@ def serve(
 
 def _followed(place: Home, name: str, bundle: Path) -> Path:
     """Start the process that follows the champion; it ends with this one. The file that it writes."""
-    from serving.pointer import Pointer, write_pointer
+    from serving.pointer import LOOK_SECONDS, Pointer, write_pointer
 
     pointer = place.run.resolve() / f"served-{os.getpid()}.json"
-    write_pointer(pointer, Pointer(str(bundle)))
+    write_pointer(pointer, Pointer(str(bundle), every=LOOK_SECONDS))
     environment = {**os.environ, "CLV_HOME": str(place.folder.resolve()), "PYTHONSAFEPATH": "1"}
     words = ["follow", str(pointer), "--name", name, "--parent", str(os.getpid())]
     run = "from commands.cli import main; main()"

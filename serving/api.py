@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -35,6 +36,8 @@ _MOST_AT_ONCE: Final = 8
 _SLOWER: Final = (b'"explain"', b"\\")
 """What calls that may take longer have in them; a key may be written with an escape."""
 _AT_ONCE: Final = ("model", "docs", "readyz", "page")
+_PLACES: Final = re.compile(r"'[^']*/[^']*'")
+"""Folders and URLs in a message."""
 
 
 class OrderUnknown(ClvError):
@@ -156,8 +159,10 @@ class Api:
         state = {
             "ready": served.bundle is not None,
             "model": None if served.bundle is None else identity(served.bundle),
-            "refused": served.refused,
-            "store": "unavailable" if served.store_problem else "ok",  # why is in the log: anybody may ask here
+            "refused": served.refused and _PLACES.sub("'…'", served.refused),
+            "store": "unavailable"
+            if served.store_problem
+            else "ok",  # why and where is in the log: anybody may ask here
         }
         return Reply(orjson.dumps(state), 503 if served.bundle is None else 200)
 

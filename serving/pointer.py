@@ -9,6 +9,9 @@ from pathlib import Path
 
 from features.errors import BundleError
 
+LOOK_SECONDS = 5.0
+"""How often `clv serve` has the champion looked at."""
+
 
 @dataclass(frozen=True)
 class Pointer:
@@ -20,10 +23,13 @@ class Pointer:
         Its folder.
     refused
         Why the follower left the champion where it is, when it did; None otherwise.
+    every
+        Seconds after which the follower looks again, and touches the file; None where nobody does.
     """
 
     bundle: str
     refused: str | None = None
+    every: float | None = None
 
 
 def write_pointer(path: Path, pointer: Pointer) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import math
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from serving.requests import answer
 
 _LOOK_SECONDS = 0.5
 _LOOKS_BETWEEN_CHECKS = 20
+_SILENT_SECONDS = 60.0
 
 
 class Served:
@@ -42,6 +44,7 @@ class Served:
     def __init__(self, source: Path, store_url: str) -> None:
         self._source, self._store_url, self._gauges = source, store_url, ModelGauges()
         self._seen: tuple[int, ...] | None = None
+        self._seen_at = time.monotonic()
         self._folder: str | None = None
         self._told: str | None = None
         self.bundle: Bundle | None = None
@@ -53,12 +56,14 @@ class Served:
 
     def look(self) -> None:
         """Serve the bundle that is named now; where it is unusable, keep the one before and say why."""
-        self._seen = self._signature()
+        signature = self._signature()
+        if signature != self._seen:
+            self._seen, self._seen_at = signature, time.monotonic()
         try:
             pointer = read_pointer(self._source)
             if pointer.bundle != self._folder:
                 self._take(pointer.bundle)
-            self.refused = pointer.refused
+            self.refused = pointer.refused or self._silence(pointer.every)
         except BundleError as error:
             self.refused = str(error)
         except Exception as error:  # a bundle that is whole, and yet cannot answer
@@ -66,6 +71,12 @@ class Served:
         if self.refused != self._told:
             self._told = self.refused
             event("model_refused", "error" if self.refused else "info", why=self.refused)
+
+    def _silence(self, every: float | None) -> str | None:
+        """Why another champion would not be noticed; None where somebody looks, or nobody is to."""
+        if every is None or time.monotonic() - self._seen_at < _SILENT_SECONDS + 3 * every:
+            return None
+        return "Nobody looks at the champion any more, so that another would not be served: start the service again."
 
     def _take(self, folder: str) -> None:
         bundle = load_bundle(Path(folder))
@@ -107,13 +118,13 @@ class Served:
             await asyncio.sleep(_LOOK_SECONDS)
             looks += 1
             now_and_then = looks % _LOOKS_BETWEEN_CHECKS == 0
-            if self._signature() != self._seen or (self.refused and now_and_then):
+            if now_and_then or self._signature() != self._seen:
                 await asyncio.to_thread(self.look)
             if now_and_then:
                 await asyncio.to_thread(self.check_store)
 
     def _signature(self) -> tuple[int, ...] | None:
-        """Changes with the file; a folder is looked at once."""
+        """Changes with the file and with each look of its follower; never for a folder."""
         try:
             found = self._source.stat()
         except OSError:

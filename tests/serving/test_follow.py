@@ -157,40 +157,57 @@ def test_a_model_that_cannot_answer_is_refused(
     assert served.refused
 
 
+class Steady(ModelStore):
+    """A registry whose champion is always version 1, unless it is down."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__("sqlite://", folder)
+        self._folder, self.down = folder, False
+
+    def champion(self, name: str) -> str:
+        if self.down:
+            raise RegistryError("the registry is down")
+        return "1"
+
+    def bundle_folder(self, name: str, version: str | None = None) -> Path:
+        return self._folder
+
+
 def test_a_short_outage_of_the_registry_is_forgotten(tmp_path: Path, versions: dict[str, Path]) -> None:
-    class Down(ModelStore):
-        down = False
-
-        def champion(self, name: str) -> str:
-            if self.down:
-                raise RegistryError("the registry is down")
-            return "1"
-
-        def bundle_folder(self, name: str, version: str | None = None) -> Path:
-            return versions["1"]
-
-    models = Down("sqlite://", tmp_path)
-    follower, refused = Follower(models, "clv", tmp_path / "pointer"), []
+    models = Steady(versions["1"])
+    follower, refused = Follower(models, "clv", tmp_path / "pointer", every=5.0), []
     for down in (False, True, False):
-        Down.down = down
+        models.down = down
         follower.look()
         refused.append(read_pointer(tmp_path / "pointer").refused)
     assert refused == [None, "the registry is down", None]
+
+
+def test_a_follower_that_died_is_told_and_its_return_too(
+    tmp_path: Path, versions: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr("serving.served.time.monotonic", lambda: now[0])
+    follower = Follower(Steady(versions["1"]), "clv", tmp_path / "pointer", every=5.0)
+    follower.look()
+    served = Served(tmp_path / "pointer", f"sqlite:///{tmp_path / 'orders.db'}")
+    told = []
+    for seconds, looks in ((60.0, False), (90.0, False), (1.0, True), (60.0, False)):
+        now[0] += seconds
+        if looks:
+            follower.look()
+        served.look()
+        told.append(served.refused)
+    assert [one is None for one in told] == [True, False, True, True]
+    assert "champion" in told[1]
 
 
 @pytest.mark.parametrize("cut", [None, "{"])
 def test_a_pointer_that_is_lost_or_damaged_is_written_again(
     tmp_path: Path, versions: dict[str, Path], cut: str | None
 ) -> None:
-    class Steady(ModelStore):
-        def champion(self, name: str) -> str:
-            return "1"
-
-        def bundle_folder(self, name: str, version: str | None = None) -> Path:
-            return versions["1"]
-
     pointer = tmp_path / "pointer"
-    follower = Follower(Steady("sqlite://", tmp_path), "clv", pointer)
+    follower = Follower(Steady(versions["1"]), "clv", pointer, every=5.0)
     follower.look()
     written = pointer.read_text()
     pointer.unlink()
@@ -225,6 +242,7 @@ def test_a_broken_model_is_refused_while_the_old_one_serves(
     (versions["2"] / "churn_30.txt").write_text("cut")
     write_pointer(tmp_path / "pointer", Pointer(str(versions["2"])))
     wait_until(served, lambda found: "fail their hash" in (found["refused"] or ""))
+    assert str(tmp_path) not in served.get("/readyz").text  # anybody may ask
     response = served.post("/v1/predict", content=BODY)
     assert response.json()["customers"][0]["model"]["version"] == "1"
     write_pointer(tmp_path / "pointer", Pointer(str(versions["1"])))
@@ -251,7 +269,7 @@ def test_the_follower_keeps_the_champion_when_the_next_is_damaged(
 ) -> None:
     registry = Registry(f"sqlite:///{tmp_path / 'mlflow.db'}", (tmp_path / "artifacts").as_uri())
     pointer = tmp_path / "pointer"
-    follower = Follower(ModelStore(registry.uri, tmp_path / "bundles"), "clv", pointer)
+    follower = Follower(ModelStore(registry.uri, tmp_path / "bundles"), "clv", pointer, every=5.0)
 
     def crown(version: str) -> Pointer:
         registry.client().set_registered_model_alias("clv", CHAMPION, version)
