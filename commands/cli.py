@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from typing import Annotated
 
@@ -57,6 +58,7 @@ def _root(
 
 def main() -> None:
     """Run a command; every error is one sentence on stderr and an exit code, never a traceback."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's: cleaned up after, as after Ctrl-C
     sys.exit(run(sys.argv[1:]))
 
 

@@ -35,10 +35,14 @@ def engine_for(url: str, **how: Any) -> sa.Engine:
 
 
 def hidden(url: str) -> str:
-    """Return the URL with its password hidden; a path as it is."""
-    if "://" not in url:
-        return url
+    """Return the URL with its password hidden, and what may hold one in a URL that is wrong; a path as it is."""
+    scheme, slashes, rest = url.partition("://")
+    if not slashes:
+        secret, at, place = url.rpartition("@")
+        return f"…{at}{place}" if ":" in secret else url
+    if rest.count("@") > 1:  # one that should have been written %40: the rest of the password would pass for a host
+        return f"{scheme}://…"
     try:
         return sa.make_url(url).set(query={}).render_as_string(hide_password=True)
     except (sa.exc.ArgumentError, ValueError):
-        return url.partition("://")[0] + "://…"
+        return f"{scheme}://…"

@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol, TypeVar, get_args, get_origin
 import orjson
 from pydantic import BaseModel, ValidationError
 
+from features.columns import UNKNOWN_CURRENCY
 from features.errors import ClvError
 from serving.answer import identity
 from serving.envelope import RequestError, details
@@ -128,7 +129,9 @@ class Api:
 
     def post_orders(self, call: Call) -> Reply:
         """Store orders."""
-        return Reply(orjson.dumps(take(self._served.needed_store(), call.body, call.now)))
+        bundle = self._served.bundle
+        currency = UNKNOWN_CURRENCY if bundle is None else bundle.provenance.currency
+        return Reply(orjson.dumps(take(self._served.needed_store(), call.body, call.now, currency)))
 
     def delete_order(self, call: Call) -> Reply:
         """Delete an order and its refund."""

@@ -235,9 +235,9 @@ def test_clv_toml_says_how_to_read_and_the_command_line_wins(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", ["train", "score"])
-def test_ctrl_c_leaves_nothing_half_done(
-    tmp_path: Path, cdnow_path: Path, cdnow_bundle_folder: Path, command: str
+@pytest.mark.parametrize(("command", "sent"), [("train", signal.SIGTERM), ("score", signal.SIGINT)])
+def test_ctrl_c_and_a_schedulers_stop_leave_nothing_half_done(
+    tmp_path: Path, cdnow_path: Path, cdnow_bundle_folder: Path, command: str, sent: signal.Signals
 ) -> None:
     environment = {**os.environ, "CLV_HOME": str(tmp_path / "home")}
     more = ["--bundle", str(cdnow_bundle_folder), "--out", "scores.parquet"] if command == "score" else []
@@ -251,7 +251,7 @@ def test_ctrl_c_leaves_nothing_half_done(
     ) as process:
         assert process.stderr is not None
         assert "rows read" in process.stderr.readline()  # the log is read: training or scoring begins
-        process.send_signal(signal.SIGINT)
+        process.send_signal(sent)
         told = process.stderr.read()
     assert process.returncode == 130
     assert "Interrupted" in told

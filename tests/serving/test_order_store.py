@@ -56,7 +56,7 @@ def order(order_id: str, customer: str = "anna", amount: float = 10.0, **more: A
 
 
 def post(store: OrderStore, *orders: Any) -> dict[str, Any]:
-    return take(store, json.dumps({"orders": orders}).encode(), NOW)
+    return take(store, json.dumps({"orders": orders}).encode(), NOW, "EUR")
 
 
 def amounts(store: OrderStore, customer: str = "anna") -> dict[str, list[float]]:
@@ -145,6 +145,13 @@ def test_a_column_that_any_order_sent_is_known_for_all(store: OrderStore) -> Non
     assert found.optional == {"order_id": ("1",), "coupon_code": (None,), "quantity": (None,)}
 
 
+def test_an_order_twice_in_a_call_is_stored_once(store: OrderStore) -> None:
+    assert post(store, order("1"), order("1")) == {"stored_orders": 1, "refused": []}
+    assert post(store, order("2"), order("2"), order("2", amount=-4.0, ordered_at="2024-01-06"))["refused"] == []
+    assert post(store, *[order("3", quantity=1.0)] * 2) == {"stored_orders": 1, "refused": []}
+    assert amounts(store) == {"1": [10.0], "2": [-4.0, 10.0], "3": [10.0, 10.0]}
+
+
 def test_what_cannot_be_stored_is_named_and_the_rest_is_stored(store: OrderStore) -> None:
     found = post(
         store,
@@ -153,12 +160,13 @@ def test_what_cannot_be_stored_is_named_and_the_rest_is_stored(store: OrderStore
         order("3", product_id="a"),
         order("3", product_id=7),
         order("4"),
-        order("4"),
+        order("4", amount=11.0),
         order("5", product_id="a"),
         order("5", customer="berta", product_id="b"),
         order("6", ordered_at="2024-03-05"),
         order("7", status="a\0b"),
         "no order",
+        order("8", currency="usd"),
     )
     assert found["stored_orders"] == 1
     assert [(row["index"], row["order_id"], row["error"]["code"]) for row in found["refused"]] == [
@@ -172,6 +180,7 @@ def test_what_cannot_be_stored_is_named_and_the_rest_is_stored(store: OrderStore
         (8, "6", "later_than_now"),
         (9, "7", "unusable_text"),
         (10, None, "invalid_item"),
+        (11, "8", "currency_mismatch"),
     ]
     assert amounts(store) == {"1": [10.0]}
 
@@ -182,7 +191,7 @@ def test_what_cannot_be_stored_is_named_and_the_rest_is_stored(store: OrderStore
 )
 def test_an_unusable_envelope_stores_nothing(store: OrderStore, body: bytes, error: type[Exception]) -> None:
     with pytest.raises(error):
-        take(store, body, NOW)
+        take(store, body, NOW, "EUR")
 
 
 def test_ids_of_any_characters_come_back(store: OrderStore) -> None:
@@ -204,6 +213,8 @@ def test_opening_again_keeps_what_is_there(store: OrderStore, url: str) -> None:
         ("mysql+pymysql://host/db", UsageError, "cannot be an order store"),
         ("postgresql://user:secret@127.0.0.1:1/none", StoreError, "does not answer"),
         ("postgresql://user:pa@secret:wörd@host:5432/db", UsageError, "no usable SQLAlchemy URL"),
+        ("postgresql://user:pa@secret@127.0.0.1:1/db", StoreError, "does not answer"),
+        ("postgresql:user:secret@host/db", UsageError, "'…@host/db' is no usable"),
         ("sqlite:////proc/no/such/place.db", StoreError, "cannot be made: No such file"),
     ],
 )

@@ -14,6 +14,7 @@ import pytest
 import sqlalchemy as sa
 from pydantic import ValidationError
 
+from features.columns import UNKNOWN_CURRENCY
 from features.errors import HorizonError, OutputError
 from features.instants import isoformat, parse_instant
 from features.options import ReadOptions
@@ -46,7 +47,7 @@ def store(tmp_path: Path) -> Iterator[OrderStore]:
 
 def fill(store: OrderStore, orders: list[dict[str, Any]]) -> None:
     for low in range(0, len(orders), MAX_CUSTOMERS):
-        found = take(store, json.dumps({"orders": orders[low : low + MAX_CUSTOMERS]}).encode(), NOW)
+        found = take(store, json.dumps({"orders": orders[low : low + MAX_CUSTOMERS]}).encode(), NOW, UNKNOWN_CURRENCY)
         assert found["refused"] == []
 
 
