@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
 
-from commands.options import STORE, OrderSource, now_us
+from commands.options import OrderSource, now_us
+from commands.settings import STORE
 from features.errors import OrdersError, UsageError
 
 if TYPE_CHECKING:

@@ -19,6 +19,7 @@ import training
 
 ORDERS = Path(training.__file__).parent / "data" / "cdnow_orders.csv.gz"
 HOME = Path(".clv") / "demo"
+_READY_SECONDS = 90
 QUESTION = """{"customers": [{"customer_id": "anna", "orders": [
   {"ordered_at": "1997-01-12", "amount": 29.95, "quantity": 2},
   {"ordered_at": "1997-09-20", "amount": 14.37, "quantity": 1},
@@ -81,9 +82,9 @@ def serve_and_ask() -> int:
     return 0
 
 
-def wait_until_ready(url: str, server: subprocess.Popen[bytes], seconds: float = 90.0) -> None:
+def wait_until_ready(url: str, server: subprocess.Popen[bytes]) -> None:
     """Poll until the service has a model. Raises SystemExit when it ended or did not come up."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + _READY_SECONDS
     while time.monotonic() < deadline:
         if server.poll() is not None:
             raise SystemExit(f"the service ended with exit code {server.returncode}")
@@ -92,7 +93,7 @@ def wait_until_ready(url: str, server: subprocess.Popen[bytes], seconds: float =
                 return
         except (urllib.error.URLError, ConnectionError, TimeoutError):
             time.sleep(0.3)
-    raise SystemExit(f"the service was not ready within {seconds:.0f} seconds")
+    raise SystemExit(f"the service was not ready within {_READY_SECONDS} seconds")
 
 
 def ask(url: str) -> None:

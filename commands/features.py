@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from commands.batches import Engine, Memory, Out, OutTable, Resume, batch
-from commands.options import STORE, AsOf, OrderSource, instant, reads_orders
+from commands.options import AsOf, OrderSource, instant, reads_orders
+from commands.settings import STORE
 from features.errors import UsageError
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from commands.settings import config
+from commands.settings import STORE, config
 from features.errors import UsageError
 from features.instants import parse_instant
 
@@ -82,8 +82,6 @@ _ORDERS = Annotated[
         "or `store`: the order store.",
     ),
 ]
-STORE = "store"
-"""Stands for the order store, as a log and as a place of scores; a file of that name is `./store`."""
 C = TypeVar("C", bound=Callable[..., None])
 
 

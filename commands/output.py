@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 
-from commands.options import STORE
+from commands.settings import STORE
 from features.errors import UsageError
 
 

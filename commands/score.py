@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from commands.batches import Engine, Memory, Out, OutTable, Resume, batch
-from commands.options import STORE, AsOf, Horizons, Name, OrderSource, instant, reads_orders
+from commands.options import AsOf, Horizons, Name, OrderSource, instant, reads_orders
+from commands.settings import STORE
 
 if TYPE_CHECKING:
     from model.bundle import Bundle

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from serving.order_store import OrderStore
 
 CONFIG: Final = "clv.toml"
+STORE: Final = "store"
+"""Stands for the order store, as a log and as a place of scores; a file of that name is `./store`."""
 _TABLES: Final = {
     "columns": None,
     "orders": {

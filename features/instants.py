@@ -123,7 +123,7 @@ def _number(digits: ByteArray) -> IntArray:
     return number
 
 
-def next_midnight(instant_us: int, zone: tzinfo = UTC) -> int:
+def next_midnight(instant_us: int, zone: tzinfo) -> int:
     """First midnight of the zone strictly after the instant."""
     local = from_us(instant_us).astimezone(zone)
     midnight = datetime(local.year, local.month, local.day, tzinfo=zone) + timedelta(days=1)

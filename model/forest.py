@@ -19,7 +19,7 @@ MOST_FORKS: Final = 8
 _ROWS: Final = 1024
 _TREES: Final = 64
 """Rows and trees at a time: what lies between two steps is small enough to stay in the cache."""
-_CATEGORICAL, _DEFAULT_LEFT, _MISSING, _MISSING_IS_NAN, _MISSING_IS_ZERO = 1, 2, 12, 8, 4
+_CATEGORICAL, _DEFAULT_LEFT, _MISSING, _MISSING_IS_ZERO = 1, 2, 12, 4
 """Bits of LightGBM's `decision_type`."""
 _ZERO: Final = float(np.float32(1e-35))
 """Values this near to 0 are 0 to LightGBM."""

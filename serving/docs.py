@@ -72,6 +72,10 @@ def _said(rule: Rule) -> str:
     """A rule in words."""
     if "all" in rule:
         return " and ".join(_said(one) for one in rule["all"])
+    if "any" in rule:
+        return f"({' or '.join(_said(one) for one in rule['any'])})"
+    if "not" in rule:
+        return f"not ({_said(rule['not'])})"
     value = rule["value"]
     if isinstance(value, Mapping):
         value = f"{value['months']} calendar months" if "months" in value else f"the base's {value['standing']}"

@@ -151,9 +151,7 @@ class Target:
 
 
 @contextmanager
-def batch_of(
-    source: RawSource, options: ReadOptions, now: int, target: Target, on_rows: OnRows = lambda _: None
-) -> Iterator[Batch]:
+def batch_of(source: RawSource, options: ReadOptions, now: int, target: Target, on_rows: OnRows) -> Iterator[Batch]:
     """Read an order log, in several parts where it has more rows than a part may have.
 
     Parameters

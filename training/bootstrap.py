@@ -56,9 +56,9 @@ def paired_differences(ours: Draws, theirs: Draws) -> dict[str, Estimate]:
     return intervals({name: values - theirs[name] for name, values in ours.items()})
 
 
-def interval(values: FloatArray, *, level: float = 0.95) -> Estimate | None:
-    """Estimate and percentiles of the draws; None where the metric is undefined."""
+def interval(values: FloatArray) -> Estimate | None:
+    """Estimate and 95 % of the draws; None where the metric is undefined."""
     if np.isnan(values[0]):
         return None
-    lower, upper = np.nanquantile(values[1:], [(1 - level) / 2, (1 + level) / 2])
+    lower, upper = np.nanquantile(values[1:], [0.025, 0.975])
     return Estimate(float(values[0]), float(lower), float(upper))

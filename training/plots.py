@@ -20,6 +20,8 @@ _COLOURS = {
     "rfm_score": "#7fb069",
 }
 
+_INPUTS_SHOWN = 12
+
 
 def plots(case: Case, model: ClvModel) -> Mapping[str, Figure]:
     """Figures by file name, without the ending."""
@@ -98,7 +100,7 @@ def decile_bars(case: Case) -> Figure:
     return figure
 
 
-def importance(model: ClvModel, horizon_days: int, shown: int = 12) -> Figure:
+def importance(model: ClvModel, horizon_days: int) -> Figure:
     """Draw the share of the trees' total gain by input, for churn and for spend."""
     part = model.part(horizon_days)
     names = np.array(input_names(model.features))
@@ -109,7 +111,7 @@ def importance(model: ClvModel, horizon_days: int, shown: int = 12) -> Figure:
         strict=True,
     ):
         gain = trees.feature_importance("gain")
-        best = np.argsort(gain)[-shown:]
+        best = np.argsort(gain)[-_INPUTS_SHOWN:]
         axes.barh(names[best], gain[best] / max(float(gain.sum()), 1e-12), color=_COLOURS[CLV])
         axes.set(title=f"What {title} looks at", xlabel="share of gain")
         axes.spines[["top", "right"]].set_visible(False)

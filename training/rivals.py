@@ -149,14 +149,12 @@ ON_REQUEST: Final[Mapping[str, Fitted]] = {
 }
 
 
-def simulated_bounds(
-    model: BgNbdGammaGamma, matrix: FeatureMatrix, level: float, seed: int = 0
-) -> tuple[FloatArray, FloatArray]:
+def simulated_bounds(model: BgNbdGammaGamma, matrix: FeatureMatrix, level: float) -> tuple[FloatArray, FloatArray]:
     """Intervals of BG/NBD + Gamma-Gamma at `level` by 200 draws from each customer's posterior, shape (n,) each.
 
     As `model.spread`, they begin at 0 where buying nothing is likely enough to be a tail of its own.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     parts = [
         _bounds(_draws(rng, model, matrix, slice(low, low + _BLOCK)), level)
         for low in range(0, len(matrix.customers), _BLOCK)
