@@ -127,12 +127,22 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     server.cleanup()
 
 
-@pytest.fixture
-def free_port() -> int:
-    """A TCP port of loopback that nobody listens on."""
+def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def new_port() -> Callable[[], int]:
+    """Find a TCP port of loopback that nobody listens on."""
+    return _free_port
+
+
+@pytest.fixture
+def free_port(new_port: Callable[[], int]) -> int:
+    """A TCP port of loopback that nobody listens on."""
+    return new_port()
 
 
 @pytest.fixture

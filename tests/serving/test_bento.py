@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -16,12 +15,6 @@ import pytest
 
 pytestmark = pytest.mark.slow
 QUESTION = {"customers": [{"customer_id": "a", "orders": [{"ordered_at": "2024-01-01", "amount": 5.0}]}]}
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="module")
@@ -63,14 +56,13 @@ def test_the_lean_environment_has_no_training_package(lean_python: Path) -> None
 
 
 @pytest.fixture
-def served(bento: Path, lean_python: Path, tmp_path: Path) -> Iterator[httpx.Client]:
-    port = free_port()
+def served(bento: Path, lean_python: Path, tmp_path: Path, free_port: int) -> Iterator[httpx.Client]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("CLV_", "BENTOML_"))}
     environment |= {"BENTOML_HOME": str(tmp_path), "PYTHONSAFEPATH": "1", "BENTOML_DO_NOT_TRACK": "True"}
-    words = [str(lean_python), "-m", "bentoml", "serve", str(bento), "--port", str(port)]
+    words = [str(lean_python), "-m", "bentoml", "serve", str(bento), "--port", str(free_port)]
     with (tmp_path / "log").open("w") as log:
         process = subprocess.Popen(words, cwd=tmp_path, env=environment, stdout=log, stderr=subprocess.STDOUT)
-    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+    with httpx.Client(base_url=f"http://127.0.0.1:{free_port}", timeout=30) as client:
         deadline = time.monotonic() + 90
         while time.monotonic() < deadline and process.poll() is None:
             try:

@@ -10,7 +10,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -33,17 +32,11 @@ QUESTION = {"customers": [{"customer_id": "a", "orders": [{"ordered_at": "2024-0
 Start = Callable[..., "Server"]
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 class Server:
     """A `clv serve` process and what it wrote."""
 
-    def __init__(self, folder: Path, words: list[str], environment: dict[str, str]) -> None:
-        self.port = free_port()
+    def __init__(self, folder: Path, port: int, words: list[str], environment: dict[str, str]) -> None:
+        self.port = port
         self.log = folder / f"server-{self.port}.log"
         clv = str(Path(sys.executable).with_name("clv"))
         with self.log.open("w") as log:
@@ -79,14 +72,14 @@ class Server:
 
 
 @pytest.fixture(scope="module")
-def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
+def start(tmp_path_factory: pytest.TempPathFactory, new_port: Callable[[], int]) -> Iterator[Start]:
     running: list[Server] = []
 
     def begin(*words: str, **environment: str) -> Server:
         folder = tmp_path_factory.mktemp("server")
         (folder / "model.py").write_text("raise ImportError('a file of the working folder was imported')\n")
         (folder / "features.py").write_text("raise ImportError('a file of the working folder was imported')\n")
-        running.append(Server(folder, list(words), environment))
+        running.append(Server(folder, new_port(), list(words), environment))
         return running[-1]
 
     yield begin
@@ -376,15 +369,14 @@ def test_a_request_in_flight_ends_when_the_service_stops(start: Start, bundle_fo
         assert len(waiting.result().json()["customers"]) == 3000
 
 
-def test_without_a_model_it_is_alive_but_not_ready(start: Start, bundle_folder: Path, tmp_path: Path) -> None:
+def test_without_a_model_it_is_alive_but_not_ready(bundle_folder: Path, tmp_path: Path, free_port: int) -> None:
     folder = Path(shutil.copytree(bundle_folder, tmp_path / "bundle"))
     words = [sys.executable, "-m", "bentoml", "serve", "serving.service:ClvService", "--working-dir", str(tmp_path)]
     (folder / "manifest.json").unlink()
-    port = free_port()
     environment = {**os.environ, "CLV_BUNDLE": str(folder), "PYTHONSAFEPATH": "1", "BENTOML_HOME": str(tmp_path / "b")}
-    process = subprocess.Popen([*words, "--port", str(port)], env=environment, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen([*words, "--port", str(free_port)], env=environment, stderr=subprocess.DEVNULL)
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
+        with httpx.Client(base_url=f"http://127.0.0.1:{free_port}") as client:
             deadline = time.monotonic() + 90
             while time.monotonic() < deadline:
                 try:
@@ -412,13 +404,13 @@ def test_a_key_is_asked_for_and_compared(start: Start, bundle_folder: Path) -> N
     assert server.client.get("/readyz").status_code == 200
 
 
-def test_no_bind_beyond_loopback_without_a_key(start: Start, bundle_folder: Path) -> None:
+def test_no_bind_beyond_loopback_without_a_key(start: Start, bundle_folder: Path, free_port: int) -> None:
     server = start("--bundle", str(bundle_folder), "--host", "0.0.0.0", CLV_API_KEYS_SHA256="")
     assert server.process.wait(timeout=60) == 2
     assert "needs an API key" in server.log.read_text()
     plain = [sys.executable, "-m", "bentoml", "serve", "serving.service:ClvService", "--host", "0.0.0.0"]
     done = subprocess.run(
-        [*plain, "--port", str(free_port())],
+        [*plain, "--port", str(free_port)],
         env={**os.environ, "CLV_BUNDLE": str(bundle_folder), "PYTHONSAFEPATH": "1"},
         capture_output=True,
         text=True,
@@ -428,10 +420,10 @@ def test_no_bind_beyond_loopback_without_a_key(start: Start, bundle_folder: Path
     assert "without an API key" in done.stdout + done.stderr
 
 
-def test_wrong_settings_are_said_plainly_by_a_plain_bentoml_serve(bundle_folder: Path) -> None:
+def test_wrong_settings_are_said_plainly_by_a_plain_bentoml_serve(bundle_folder: Path, free_port: int) -> None:
     wrong = {"CLV_API_KEYS_SHA256": f"{'0' * 64}=predict+everything", "CLV_BUNDLE": str(bundle_folder)}
     done = subprocess.run(
-        [sys.executable, "-m", "bentoml", "serve", "serving.service:ClvService", "--port", str(free_port())],
+        [sys.executable, "-m", "bentoml", "serve", "serving.service:ClvService", "--port", str(free_port)],
         env={**os.environ, **wrong, "PYTHONSAFEPATH": "1"},
         capture_output=True,
         text=True,
