@@ -53,10 +53,10 @@ def backtest(
     ask_about(intake, intake.log.complete_until)
     moments = [parse_instant(text) for text in as_of] if as_of else default_cases(intake.log, horizon_days)
     known, cases = Snapshots(intake.log), []
-    with fitting("backtest") as progress:
+    with fitting("backtest") as stage:
         for moment in moments:
-            progress.stage(f"as of {isoformat(moment)[:10]}")
-            cases.append(run_case(intake.log, moment, horizon_days, rivals=rivals, progress=progress, snapshots=known))
+            stage(f"as of {isoformat(moment)[:10]}")
+            cases.append(run_case(intake.log, moment, horizon_days, rivals=rivals, stage=stage, snapshots=known))
     if as_json:
         print_json({"cutoffs": [case.document(margin, contact_cost) for case in cases]})
     else:

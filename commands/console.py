@@ -26,7 +26,7 @@ from rich.text import Text
 if TYPE_CHECKING:
     from training.backtest import Case
     from training.bootstrap import Estimate
-    from training.fitting import Progress as FitProgress
+    from training.fitting import Stage
 
 FEW_CUSTOMERS: Final = 300
 """Below, a plain warning: the trees' weight shrinks and every figure is rough."""
@@ -72,10 +72,8 @@ def print_json(document: Any) -> None:
 
 
 @contextmanager
-def fitting(title: str) -> Iterator[FitProgress]:
+def fitting(title: str) -> Iterator[Stage]:
     """Show what a fit is doing."""
-    from training.fitting import Progress as FitProgress
-
     with Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -85,7 +83,7 @@ def fitting(title: str) -> Iterator[FitProgress]:
         disable=not STDERR.is_terminal,
     ) as bar:
         task = bar.add_task(title)
-        yield FitProgress(stage=lambda text: bar.update(task, description=f"{title}: {text}"))
+        yield lambda text: bar.update(task, description=f"{title}: {text}")
 
 
 class _Rate(ProgressColumn):

@@ -46,9 +46,9 @@ def train(
     registry.ensure_reachable()
     moment = instant(as_of, intake.log.complete_until)
     ask_about(intake, moment)
-    with fitting("training") as progress:
-        trained = fit_and_evaluate(intake.log, moment, horizon_days, orders.options.timezone, progress=progress)
-        progress.stage("logging to MLflow")
+    with fitting("training") as stage:
+        trained = fit_and_evaluate(intake.log, moment, horizon_days, orders.options.timezone, stage=stage)
+        stage("logging to MLflow")
         number = registry.record(trained, intake, name)
     if trained.dropped_horizons:
         days = ", ".join(map(str, trained.dropped_horizons))

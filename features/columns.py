@@ -37,6 +37,8 @@ TEXTS: Final = (
     "parent_order_id",
 )
 OPTIONAL: Final = (*TEXTS, *NUMBERS)
+COUNTED: Final = frozenset({AMOUNT, UNIT_PRICE, *NUMBERS})
+"""Columns whose values are calculated with."""
 ALL: Final = (*REQUIRED, *OPTIONAL, UNIT_PRICE)
 
 ACQUISITION_COLUMNS: Final = (CHANNEL, CATEGORY)

@@ -13,7 +13,7 @@ from typing import Any, Final
 import pyarrow as pa
 import sqlalchemy as sa
 
-from features.columns import AMOUNT, NUMBERS, UNIT_PRICE
+from features.columns import COUNTED
 from features.engines import engine_for, hidden
 from features.errors import OrdersError, UsageError
 from features.mapping import resolve
@@ -21,7 +21,6 @@ from features.options import ReadOptions
 from features.raw import RawSource
 
 _CHUNK_ROWS: Final = 50_000
-_MONEY: Final = frozenset({AMOUNT, UNIT_PRICE, *NUMBERS})
 _IN_MEMORY: Final = 200_000_000
 """Bytes; more are set aside on disk, in a file without a name that ends with the process."""
 
@@ -124,7 +123,7 @@ def _named(table: str) -> sa.TableClause:
 
 def _array(values: Any, name: str) -> pa.Array:
     if any(isinstance(value, Decimal) for value in values):
-        read: Callable[[Any], Any] = float if name in _MONEY else _written  # an id has more digits than a float
+        read: Callable[[Any], Any] = float if name in COUNTED else _written  # an id has more digits than a float
         values = [None if value is None else read(value) for value in values]
     try:
         array = pa.array(values)

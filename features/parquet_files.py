@@ -11,7 +11,7 @@ import pyarrow.fs as pa_fs
 import pyarrow.parquet as pq  # not pyarrow.dataset: that imports pandas, 0.7 s
 from pyarrow import types
 
-from features.columns import ALL, AMOUNT, NUMBERS, UNIT_PRICE
+from features.columns import ALL, COUNTED
 from features.errors import OrdersError
 from features.mapping import resolve
 from features.options import ReadOptions
@@ -19,7 +19,6 @@ from features.places import readable
 from features.raw import RawSource, empty, renamed
 
 _CHUNK_ROWS: Final = 1 << 17
-_AMOUNTS: Final = frozenset({AMOUNT, UNIT_PRICE, *NUMBERS})
 _ALSO_UTC: Final = frozenset({"+00:00", "Etc/UTC", "GMT", "Z"})
 
 
@@ -61,7 +60,7 @@ def _unite(kinds: dict[str, pa.DataType], schema: pa.Schema, path: str, options:
         plain = pa.large_string() if types.is_string_view(field.type) else field.type  # views are hardly supported yet
         before = kinds.setdefault(field.name, plain)
         name = contract.get(field.name)
-        both = before if field.type == before else _common(before, field.type, name in _AMOUNTS)
+        both = before if field.type == before else _common(before, field.type, name in COUNTED)
         if both is None and name is not None:
             raise OrdersError(
                 f"Column {field.name!r} is of type {field.type} in {path!r}, and of type {before} in files before it: "

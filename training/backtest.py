@@ -27,7 +27,7 @@ from training.bootstrap import Draws, Estimate, drawn, intervals, paired_differe
 from training.checks import Figures, checks
 from training.cutoffs import MIN_HISTORY_DAYS, history_days, longest_horizon
 from training.examples import Snapshots
-from training.fitting import SEED, Progress, fit_and_answer
+from training.fitting import SEED, Stage, fit_and_answer, quiet
 from training.guards import require_blind_features
 from training.labels import Labels, label_window, require_matured
 from training.metrics import Scored, evaluate, profit
@@ -142,7 +142,7 @@ def run_case(
     *,
     rivals: Sequence[str] = (),
     seed: int = SEED,
-    progress: Progress | None = None,
+    stage: Stage = quiet,
     snapshots: Snapshots | None = None,
 ) -> Case:
     """Fit before `as_of`, predict once, measure beside the baselines and the named `rivals.ON_REQUEST`.
@@ -160,7 +160,7 @@ def run_case(
     require_matured(log, as_of, horizon_days)
     past, known = before(log, as_of), snapshots or Snapshots(log)
     clock = time.perf_counter()
-    ours, own = fit_and_answer(past, as_of, (horizon_days,), seed=seed, progress=progress, snapshots=known)
+    ours, own = fit_and_answer(past, as_of, (horizon_days,), seed=seed, stage=stage, snapshots=known)
     seconds = {CLV: time.perf_counter() - clock}
     matrix = known.at(as_of).matrix
     require_blind_features(log, matrix)

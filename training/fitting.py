@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Final
+from dataclasses import replace
+from typing import Final, TypeAlias
 
 import numpy as np
 from scipy.special import expit
@@ -44,11 +44,12 @@ MOSTLY_TREES: Final = 0.5
 CORES: Final = os.cpu_count() or 1
 
 
-@dataclass(frozen=True)
-class Progress:
-    """What a shell may show while a fit runs; nothing by default."""
+Stage: TypeAlias = Callable[[str], None]
+"""Takes what a fit is doing now, for a shell to show."""
 
-    stage: Callable[[str], None] = lambda _: None
+
+def quiet(_: str) -> None:
+    """Show nothing."""
 
 
 def fit(
@@ -57,7 +58,7 @@ def fit(
     horizons: Sequence[int],
     *,
     seed: int = SEED,
-    progress: Progress | None = None,
+    stage: Stage = quiet,
     snapshots: Snapshots | None = None,
 ) -> ClvModel:
     """Fit a model on label windows that end at or before `as_of`.
@@ -70,6 +71,8 @@ def fit(
         Days ahead, ascending.
     seed
         Of the draw of examples, the folds and the trees.
+    stage
+        Called with each thing that is begun.
     snapshots
         Snapshots made elsewhere of a log that `log` is the beginning of, to be used and added to.
 
@@ -78,7 +81,7 @@ def fit(
     TrainingError
         Too few customers or purchases to learn from; the text names what is missing.
     """
-    return fit_and_answer(log, as_of, horizons, seed=seed, progress=progress, snapshots=snapshots)[0]
+    return fit_and_answer(log, as_of, horizons, seed=seed, stage=stage, snapshots=snapshots)[0]
 
 
 def fit_and_answer(
@@ -87,12 +90,12 @@ def fit_and_answer(
     horizons: Sequence[int],
     *,
     seed: int = SEED,
-    progress: Progress | None = None,
+    stage: Stage = quiet,
     snapshots: Snapshots | None = None,
 ) -> tuple[ClvModel, Predictions]:
     """As `fit`, with the model's answers as of `as_of`, which its percentiles are made of."""
     with threadpool_limits(limits=1, user_api="blas"):  # its threads spin against any neighbour: up to 10 x slower
-        return _fit(before(log, as_of), as_of, horizons, seed, progress or Progress(), snapshots)
+        return _fit(before(log, as_of), as_of, horizons, seed, stage, snapshots)
 
 
 def _fit(
@@ -100,7 +103,7 @@ def _fit(
     as_of: int,
     horizons: Sequence[int],
     seed: int,
-    told: Progress,
+    stage: Stage,
     snapshots: Snapshots | None,
 ) -> tuple[ClvModel, Predictions]:
     known = snapshots or Snapshots(past)
@@ -116,9 +119,9 @@ def _fit(
                 "shorter horizon or bring more history."
             )
         require_embargo(cutoffs, horizon, as_of)
-        told.stage(f"features as of {len(cutoffs)} cut-offs")
+        stage(f"features as of {len(cutoffs)} cut-offs")
         examples = _usual(training_examples(known, past, cutoffs, horizon, features, seed, modified))
-        told.stage(f"{horizon}-day models on {len(examples):,} examples of {len(cutoffs)} cut-offs")
+        stage(f"{horizon}-day models on {len(examples):,} examples of {len(cutoffs)} cut-offs")
         levels.append(windows.levels(horizon, np.arange(N_STEPS + 1.0)))
         level = levels[-1][0]
         grown = fit_horizon(examples, input_names(features), horizon, seed, level.value.sd)

@@ -37,7 +37,7 @@ from training.examples import Snapshots
 from training.prices import STEADY, Prices, prices_of
 from training.windows import (
     BIN_DAYS,
-    MIN_HISTORY_DAYS,
+    KNOWN_FROM_DAYS,
     NO_SALES,
     Sales,
     Windows,
@@ -216,7 +216,7 @@ def _posteriors(
     )
     expected, followed = both @ known[0], both @ known[1] @ both.T
     season = both @ yearly(apart) @ both.T
-    young = 0.1 * np.exp(-(past.history_days - MIN_HISTORY_DAYS) / 60.0)
+    young = 0.1 * np.exp(-(past.history_days - KNOWN_FROM_DAYS) / 60.0)
     noise = np.diag(np.concatenate([past.variance + young**2 + 1e-4, sold.variance + _SALES_NOISE**2]))
     total = sold.log_total - (sold.log_total.mean() if len(sold_in) else 0.0)
     surprise = np.concatenate([past.log_ratio, total]) - expected[:n_seen]

@@ -15,7 +15,7 @@ from training.backtest import Case, run_case
 from training.cutoffs import checked_horizons
 from training.examples import Snapshots
 from training.fingerprint import data_fingerprint
-from training.fitting import Progress, fit
+from training.fitting import Stage, fit, quiet
 from training.gate import Verdict, gate
 
 
@@ -57,7 +57,7 @@ def train(
     horizons: Sequence[int] | None,
     timezone: str,
     *,
-    progress: Progress | None = None,
+    stage: Stage = quiet,
 ) -> Trained:
     """Evaluate out of time, then fit the model that will be used, on all windows that end by `as_of`.
 
@@ -84,18 +84,17 @@ def train(
     if not past.n_rows:
         raise TrainingError(f"No order lies before {isoformat(as_of)}: nothing to train on.")
     chosen, dropped = checked_horizons(past, as_of, horizons)
-    told = progress or Progress()
     known = Snapshots(past)
     cases: list[Case] = []
     for days in chosen:
         try:
-            cases.append(run_case(past, as_of - days * DAY_US, days, progress=told, snapshots=known))
+            cases.append(run_case(past, as_of - days * DAY_US, days, stage=stage, snapshots=known))
         except TrainingError:
             if horizons or not cases:
                 raise
             dropped = tuple(sorted((*dropped, days)))
     fitted = [case.horizon_days for case in cases]
-    model = fit(past, as_of, fitted, progress=told, snapshots=known)
+    model = fit(past, as_of, fitted, stage=stage, snapshots=known)
     provenance = Provenance(
         trained_on=isoformat(as_of),
         data_fingerprint=data_fingerprint(past),

@@ -19,7 +19,8 @@ BIN_DAYS: Final = STEP_DAYS
 """What is learnt from is as fine as what is told ahead."""
 MAX_WINDOWS: Final = 37
 """Three years and a month of windows: each season is seen thrice."""
-MIN_HISTORY_DAYS: Final = 90
+KNOWN_FROM_DAYS: Final = 90
+"""Days of orders before a window from which on enough customers are known to forecast it."""
 _OVERDISPERSION: Final = 1.3
 _QUARTER: Final = 3
 """Bins: the first ones are held against the others, and the newest one tells whether new customers still come."""
@@ -83,7 +84,7 @@ def ratios(snapshots: Snapshots, log: OrderLog, as_of: int, modified: bool) -> F
     Columns: place, days of history; log ratio and variance of orders, then of value; see `Windows`.
     """
     oldest = (as_of - log.began_at) / DAY_US
-    n_windows = int(min(max(oldest - MIN_HISTORY_DAYS, 0.0) // BIN_DAYS, MAX_WINDOWS))
+    n_windows = int(min(max(oldest - KNOWN_FROM_DAYS, 0.0) // BIN_DAYS, MAX_WINDOWS))
     rows = [_ratio(snapshots, log, as_of, place, modified) for place in range(-n_windows, 0)]
     return np.array([row for row in rows if row is not None], dtype=np.float64).reshape(-1, 6)
 
