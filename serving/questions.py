@@ -33,7 +33,7 @@ def _instant(value: Any) -> int:
     try:
         return to_us(from_iso(value))
     except (ValueError, OverflowError):
-        raise ValueError(NOT_ISO) from None
+        raise ValueError(f"{NOT_ISO}; + is written %2B in a query" if " " in value else NOT_ISO) from None
 
 
 _DAY = r"((0[1-9]|1[0-2])-(0[1-9]|1\d|2[0-9])|(0[13-9]|1[0-2])-30|(0[13578]|1[02])-31)"
