@@ -21,13 +21,23 @@ MIN_NEWCOMERS: Final = 30
 """Customers acquired in one way from which that way has a value of its own; a half is no smaller."""
 SHRINK: Final = 50.0
 """Its weight is n / (n + SHRINK), the rest is the value of all."""
+HALF_LIVES_DAYS: Final = (np.inf, 730.0, 365.0, 180.0, 90.0)
+"""How fast what newcomers did may lose its say over those who come now."""
+COHORT_DAYS: Final = 30
+_LEAST_FORECAST, _LEAST_BEFORE = 5, 15
+"""Newcomers of a cohort that is forecast, and of all before it."""
+_PSEUDO: Final = 3.0
+"""Newcomers of the usual value that are added to a cohort, and to those before it."""
+_SWING: Final = 0.2
+"""Standard deviation of the log of a cohort's value that nothing foretells."""
 
 
 def fit_prior(log: OrderLog, as_of: int, horizons: Sequence[int], *, cut: bool = False) -> Prior:
     """Average the first horizon of every customer whose first horizon lies wholly before `as_of`.
 
     Customers acquired later are left out: their horizon has not passed (counting them would bias
-    the value down). Where nobody's has, the answer is 0 for want of evidence. By channel and category of the
+    the value down). Where nobody's has, the answer is 0 for want of evidence. Those who came of late count the more,
+    the better that would have foretold past newcomers (`FirstHorizons.by_recency`). By channel and category of the
     first order, too, where the log has them. The log's amounts should be in prices of `as_of`. Of a log that was
     `cut` from a longer one only the newer half of them is looked at: most who are first seen in its first months
     were customers before.
@@ -36,6 +46,7 @@ def fit_prior(log: OrderLog, as_of: int, horizons: Sequence[int], *, cut: bool =
     seen = [first_horizons(log, began, as_of, days) for days in horizons]
     if cut:
         seen = [found.newer_half() for found in seen]
+    seen = [found.by_recency(days) for found, days in zip(seen, horizons, strict=True)]
     everyone = Prior(*np.array([found.means() for found in seen]).T)
     by = {}
     for column, values in log.values.items():
@@ -57,6 +68,8 @@ class FirstHorizons:
         Instant of the first order, µs UTC, shape (n_matured,).
     came, orders, spend
         Whether there was another order, how many, and net value, shape (n_matured,).
+    weights
+        How much each counts, shape (n_matured,).
     """
 
     matured: BoolArray
@@ -64,6 +77,7 @@ class FirstHorizons:
     came: BoolArray
     orders: FloatArray
     spend: FloatArray
+    weights: FloatArray
 
     def newer_half(self) -> FirstHorizons:
         """Those who came last: half of them, MIN_NEWCOMERS at least."""
@@ -73,14 +87,52 @@ class FirstHorizons:
         newer = self.first_at >= np.partition(self.first_at, n_older)[n_older]
         matured = self.matured.copy()
         matured[matured] = newer
-        return FirstHorizons(matured, self.first_at[newer], self.came[newer], self.orders[newer], self.spend[newer])
+        kept = (self.first_at, self.came, self.orders, self.spend, self.weights)
+        return FirstHorizons(matured, *(values[newer] for values in kept))
+
+    def by_recency(self, days: int) -> FirstHorizons:
+        """Weigh them by how long ago they came: a mixture of half-lives, by how well each forecast past cohorts.
+
+        A cohort is who came within 30 days, and is forecast from those whose horizon of `days` had passed before it
+        began. The mixture's weights are likelihoods of the cohorts' log values; since horizons of neighbours overlap,
+        a horizon's length of cohorts counts as one.
+        """
+        usual = self.spend.mean() if len(self.spend) else 0.0
+        if usual == 0.0:
+            return self
+        cohort = ((self.first_at.max() - self.first_at) / DAY_US // COHORT_DAYS).astype(np.int64)
+        n, spend = np.bincount(cohort), np.bincount(cohort, self.spend)
+        horizon = -(-days // COHORT_DAYS)
+        before = np.subtract.outer(-np.arange(len(n)), -np.arange(len(n)))
+        asked = (n >= _LEAST_FORECAST) & ((before >= horizon) @ n >= _LEAST_BEFORE)
+        scores, weights = [], []
+        for half_life in HALF_LIVES_DAYS:
+            share = np.where(before >= horizon, np.exp2(-before * (COHORT_DAYS / half_life)), 0.0)[asked]
+            known = (share @ n) ** 2 / (share**2 @ n)
+            forecast = (share @ spend / (share @ n) * known + _PSEUDO * usual) / (known + _PSEUDO)
+            actual = (spend + _PSEUDO * usual)[asked] / (n[asked] + _PSEUDO)
+            sampling = self.spend.var() / usual**2 * (1.0 / (known + _PSEUDO) + 1.0 / (n[asked] + _PSEUDO))
+            variance = sampling + _SWING**2
+            scores.append(-0.5 * (np.log(actual / forecast) ** 2 / variance + np.log(variance)).sum() / horizon)
+            weight = np.exp2(-cohort * (COHORT_DAYS / half_life))
+            weights.append(weight / weight.mean())
+        return replace(self, weights=np.average(weights, axis=0, weights=np.exp(scores - np.max(scores))))
+
+    def effective(self, of: BoolArray) -> float:
+        """Customers of equal weight that would say as much as some customers of the log."""
+        some = self.weights[of[self.matured]]
+        return float(some.sum() ** 2 / (some**2).sum()) if len(some) else 0.0
 
     def means(self, of: BoolArray | None = None) -> tuple[float, float, float]:
         """(share that came back, orders, net value) of all or of some customers of the log; 0 of nobody."""
         some = np.ones(len(self.came), dtype=np.bool_) if of is None else of[self.matured]
         if not some.any():
             return 0.0, 0.0, 0.0
-        return float(self.came[some].mean()), float(self.orders[some].mean()), float(self.spend[some].mean())
+        came, orders, spend = (
+            float(np.average(values[some], weights=self.weights[some]))
+            for values in (self.came, self.orders, self.spend)
+        )
+        return came, orders, spend
 
 
 def first_horizons(log: OrderLog, since: int, until: int, days: int) -> FirstHorizons:
@@ -97,7 +149,8 @@ def first_horizons(log: OrderLog, since: int, until: int, days: int) -> FirstHor
     _, spend = net_and_spend(orders, events.sum(amount)[matured], events.sum(np.abs(amount))[matured])
     usual = spend <= most_usual(spend)
     matured[matured] = usual
-    return FirstHorizons(matured, first_at[matured], orders[usual] > 0, orders[usual], spend[usual])
+    n_orders, spend = orders[usual], spend[usual]
+    return FirstHorizons(matured, first_at[matured], n_orders > 0, n_orders, spend, np.ones(len(spend)))
 
 
 def _without_order(log: OrderLog, as_of: int, horizons: Sequence[int], newcomer: Prior) -> Prior | None:
@@ -132,9 +185,9 @@ def _first_codes(log: OrderLog, as_of: int, column: str) -> IntArray:
 
 
 def _shrunk(everyone: Prior, seen: Sequence[FirstHorizons], of: BoolArray) -> Prior | None:
-    counts = np.array([int(of[found.matured].sum()) for found in seen], dtype=np.float64)
-    if counts.max() < MIN_NEWCOMERS:
+    if max(int(of[found.matured].sum()) for found in seen) < MIN_NEWCOMERS:
         return None
+    counts = np.array([found.effective(of) for found in seen])
     return _weighed(everyone, np.array([found.means(of) for found in seen]).T, counts)
 
 

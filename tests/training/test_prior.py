@@ -50,6 +50,27 @@ def test_an_unknown_channel_and_none_get_the_value_of_all(by_channel: OrderLog) 
     assert found.clv[0] == found.clv[2] < found.clv[1]
 
 
+@pytest.mark.parametrize(
+    ("falls_by", "low", "high"),
+    [(0.0, 0.97, 1.03), (0.1, 0.3, 0.5)],  # of the mean of all: the newest bring 0.27 of it
+    ids=["as ever", "worse and worse"],
+)
+def test_newcomers_count_the_more_of_late_the_more_they_change(
+    log_of: Make, falls_by: float, low: float, high: float
+) -> None:
+    rng = np.random.default_rng(3)
+    rows = []
+    for number in range(2400):
+        month = number // 100
+        at = np.datetime64("2022-04-01") + month * 30 + int(rng.integers(0, 30))
+        rows.append((f"c{number:04d}", str(at), 10.0))
+        if rng.random() < 0.6:
+            rows.append((f"c{number:04d}", str(at + 10), float(rng.gamma(2.0, 5.0)) * np.exp(-falls_by * month)))
+    log = log_of(rows)
+    seen = first_horizons(log, 0, AS_OF, 30)
+    assert low < fit_prior(log, AS_OF, (30,)).clv[0] / seen.means()[2] < high
+
+
 def test_a_request_may_say_how_a_newcomer_came(shop: OrderLog, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     from dataclasses import replace
