@@ -50,15 +50,17 @@ def total_order(orders: TypedOrders, usable: IntArray | None, event_at: IntArray
             order = by_customer
         elif np.any(at[1:] < at[:-1]):
             by_time = np.argsort(at)
-            order = by_time[stable_order(customer[by_time])]
+            order = by_time.take(stable_order(customer.take(by_time)))
         else:
             order = stable_order(customer)
-        rows, customer, at = order if rows is None else rows[order], customer[order], at[order]
+        rows, customer, at = order if rows is None else rows.take(order), customer.take(order), at.take(order)
     if rows is None:
         rows = np.arange(len(at))
     tied = np.flatnonzero((customer[1:] == customer[:-1]) & (at[1:] == at[:-1])) + 1
     if len(tied):
-        places = np.union1d(tied - 1, tied)
+        in_tie = np.zeros(len(at), dtype=np.bool_)
+        in_tie[tied - 1] = in_tie[tied] = True
+        places = np.flatnonzero(in_tie)
         inner = np.lexsort([rows[places], *reversed(_tie_keys(orders, rows[places])), at[places], customer[places]])
         rows = rows.copy()
         rows[places] = rows[places][inner]
