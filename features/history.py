@@ -116,10 +116,10 @@ class Purchases(Segments):
     @once
     def _between_edges(self) -> FloatArray:
         """Orders, and net value of the events, from edge to edge, shape (2, n_edges + 1, n_customers)."""
-        events, age = self.events, self.as_of - self.events.at
+        events = self.events
         older = np.zeros(events.n_rows, dtype=np.int8)
         for edge in _WINDOW_EDGES_US:
-            older += age > edge
+            older += events.at < self.as_of - edge
         opens = np.flatnonzero(events.opens_run(older))
         cells = events.customer_of_row[opens] + older[opens] * np.int64(self.n_customers)
         found = np.zeros((2, (len(WINDOW_EDGES_DAYS) + 1) * self.n_customers))
@@ -175,11 +175,6 @@ class Purchases(Segments):
         return self._local_us // DAY_US
 
     @once
-    def month(self) -> IntArray:
-        """Local calendar month, int64 months since 1970-01."""
-        return month_of_day(self.day)
-
-    @once
     def first_day(self) -> IntArray:
         """Local calendar day of the customer's first order, int64, shape (n_customers,)."""
         return self.day.take(self.starts, mode="clip")
@@ -187,7 +182,8 @@ class Purchases(Segments):
     @once
     def with_trait(self) -> dict[str, FloatArray]:
         """Orders that bear each of TRAITS, by its name, shape (n_customers,) each."""
-        code = codes(self.day, self._local_us - self.day * DAY_US >= EVENING_US, self.opens_run(self.month))
+        in_evening = self._local_us - self.day * DAY_US >= EVENING_US
+        code = codes(self.day, self.opens_run(self.day), self.opens_run(month_of_day(self.day)), in_evening)
         return dict(zip(TRAITS, self.tally(code, MARKS), strict=True))
 
     @once

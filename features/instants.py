@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 
-from features.arrays import BoolArray, ByteArray, IntArray
+from features.arrays import BoolArray, ByteArray, IntArray, MonthArray
 from features.errors import UsageError
 
 DAY_US: Final = 86_400_000_000
@@ -20,7 +20,7 @@ NO_INSTANT: Final = np.iinfo(np.int64).min
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 EARLIEST_US: Final = (datetime(1800, 1, 1, tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)
 LATEST_US: Final = (datetime(3000, 1, 1, tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)
-_TABLE_FROM: Final = 256
+_TABLE_DAYS: Final = 1024
 _MANY: Final = 64
 _NUMBERS: Final = ((0, 4), (5, 7), (8, 10), (11, 13), (14, 16), (17, 19))
 _EARLIEST_YEAR: Final = 1800
@@ -29,6 +29,9 @@ _MONTHS: Final = np.arange("1800-01", "3000-02", dtype="M8[M]").astype("M8[D]").
 _SHAPES: Final = {10: "0000-00-00\n", 20: "0000-00-00T00:00:00Z\n"}
 """By the length of a text: its digits and marks, and what parts it from the next one."""
 _OFFSET_STEP_US = 900_000_000  # every zone of the tz database changes on a quarter of an hour
+
+
+Values = TypeVar("Values", ByteArray, MonthArray)
 
 
 def to_us(moment: datetime, zone: tzinfo = UTC) -> int:
@@ -150,21 +153,19 @@ def in_weekend(days: IntArray) -> BoolArray:
     return np.asarray((days + 3) % 7 >= 5)
 
 
-def month_of_day(days: IntArray) -> IntArray:
+def month_of_day(days: IntArray) -> MonthArray:
     """Months since 1970-01 of days since 1970-01-01."""
-    return by_table(days, lambda day: day.astype("M8[D]").astype("M8[M]").astype(np.int64))
+    return by_day(days, months)
 
 
-def first_day_of_month(months: IntArray) -> IntArray:
-    """Day since 1970-01-01 that opens each month since 1970-01."""
-    return by_table(months, lambda month: month.astype("M8[M]").astype("M8[D]").astype(np.int64))
+@lru_cache(maxsize=16)
+def months(low: int, high: int) -> MonthArray:
+    """Months since 1970-01 of the days [low, high)."""
+    return np.arange(low, high).astype("M8[D]").astype("M8[M]").astype(np.int16)
 
 
-def by_table(values: IntArray, convert: Callable[[IntArray], IntArray]) -> IntArray:
-    """Convert each distinct value once where values repeat: calendar arithmetic is slow, a table is not."""
-    if len(values) < _TABLE_FROM:
-        return convert(values)
-    low, high = int(values.min()), int(values.max())
-    if high - low >= len(values):
-        return convert(values)
-    return convert(np.arange(low, high + 1))[values - low]
+def by_day(days: IntArray, table_of: Callable[[int, int], Values]) -> Values:
+    """What a table of days [low, high) has for each day: calendar arithmetic is slow, tables are kept."""
+    first, last = (int(days.min()), int(days.max())) if len(days) else (0, 0)
+    low, high = first // _TABLE_DAYS * _TABLE_DAYS, (last // _TABLE_DAYS + 1) * _TABLE_DAYS
+    return table_of(low, high).take(days - low)

@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
 
 from features.arrays import BoolArray, ByteArray, IntArray
-from features.instants import by_table, first_day_of_month, in_weekend, month_of_day
+from features.instants import by_day, in_weekend, months
 
-TRAITS: Final = ("opens_month", "evening", "weekend", "month_end", "q1", "q2", "q3", "q4")
-"""Names of what is counted; the last four are one of four, the quarter of the year."""
+TRAITS: Final = ("opens_day", "opens_month", "evening", "weekend", "month_end", "q2", "q3", "q4")
+"""Names of what is counted; an order in none of the last three is of the first quarter."""
 
-_CODES = np.arange(64)
-MARKS: Final = np.stack(
-    [_CODES & 1 == 1, _CODES & 2 == 2, _CODES & 4 == 4, _CODES & 8 == 8, *(place == _CODES >> 4 for place in range(4))]
-)
-"""Which code bears which trait, shape (len(TRAITS), 64)."""
+_SINGLE: Final = 1 << np.arange(5)[:, np.newaxis]
+_CODES: Final = np.arange(128)
+MARKS: Final = np.concatenate([_CODES & _SINGLE > 0, np.arange(1, 4)[:, np.newaxis] == _CODES >> 5])
+"""Which code bears which trait, shape (len(TRAITS), 128)."""
 
 
-def codes(days: IntArray, in_evening: BoolArray, opens_month: BoolArray) -> ByteArray:
+def codes(days: IntArray, opens_day: BoolArray, opens_month: BoolArray, in_evening: BoolArray) -> ByteArray:
     """Traits of each order as a column of MARKS."""
-    code = by_table(days, _code_of_day).astype(np.uint8)
-    code += in_evening
-    code += in_evening
-    code += opens_month
+    code = by_day(days, _codes_of)
+    for bit, mask in enumerate((opens_day, opens_month, in_evening)):
+        code += mask.view(np.uint8) << bit
     return code
 
 
-def _code_of_day(days: IntArray) -> IntArray:
-    months = month_of_day(days)
-    at_month_end = days - first_day_of_month(months) >= 24
-    return np.asarray(months % 12 // 3 * 16 + at_month_end * 8 + in_weekend(days) * 4)
+@lru_cache(maxsize=16)
+def _codes_of(low: int, high: int) -> ByteArray:
+    days, month = np.arange(low, high), months(low, high)
+    at_month_end = days - month.astype("M8[M]").astype("M8[D]").astype(np.int64) >= 24
+    return (in_weekend(days) * 8 + at_month_end * 16 + month % 12 // 3 * 32).astype(np.uint8)

@@ -38,4 +38,5 @@ def _q4(o: Purchases) -> FloatArray:
 @feature("peak_quarter_share", "share", low=0.25, high=1.0)
 def _peak_quarter(o: Purchases) -> FloatArray:
     """Share of the orders in the busiest quarter of the year, years pooled; 1 for a seasonal buyer."""
-    return reduce(np.maximum, (o.with_trait[quarter] for quarter in ("q1", "q2", "q3", "q4"))) / o.count
+    later = [o.with_trait[quarter] for quarter in ("q2", "q3", "q4")]
+    return reduce(np.maximum, later, reduce(np.subtract, later, o.count)) / o.count

@@ -7,7 +7,7 @@ import numpy as np
 from features.arrays import FloatArray
 from features.catalogue import feature
 from features.history import Purchases
-from features.instants import in_weekend
+from features.instants import in_weekend, month_of_day
 from features.segments import ratio
 
 
@@ -38,7 +38,7 @@ def _second(o: Purchases) -> FloatArray:
 @feature("first_month", "month of the year", low=1.0, high=12.0, dtype="int")
 def _month(o: Purchases) -> FloatArray:
     """Month of the year of the first order, 1-12."""
-    return o.first(o.month) % 12.0 + 1.0
+    return (month_of_day(o.first_day) % 12 + 1).astype(np.float64)
 
 
 @feature("first_on_weekend", "0 or 1", high=1.0, dtype="int")

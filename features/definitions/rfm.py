@@ -29,7 +29,7 @@ def _frequency(o: Purchases) -> FloatArray:
 @feature("purchase_days", "days", low=1.0, dtype="int")
 def _purchase_days(o: Purchases) -> FloatArray:
     """Distinct local calendar days with an order."""
-    return o.sum(o.opens_run(o.day))
+    return o.with_trait["opens_day"]
 
 
 @feature("historic_clv", "money", low=None)
