@@ -168,14 +168,14 @@ def _log(orders: TypedOrders, ordered: Ordered, zone: tzinfo, currency: str) -> 
     opens = np.ones(len(rows), dtype=np.bool_)
     np.not_equal(customer[1:], customer[:-1], out=opens[1:])
     firsts = np.flatnonzero(opens)
-    amount = orders.amount[rows]
+    amount = orders.amount.take(rows)
     amount += 0.0  # no negative zero
     lines = orders.has_line_items
     ordered_at = orders.ordered_at[rows] if lines else ordered.event_at
     optional: dict[str, AnyArray] = {name: column.codes[rows] for name, column in orders.texts.items()}
     optional |= {name: column[rows] for name, column in orders.numbers.items()}
     return OrderLog(
-        customer_ids=orders.customer.values[orders.customer.codes[rows[firsts]]],
+        customer_ids=orders.customer.values.take(orders.customer.codes[rows[firsts]]),
         starts=np.concatenate([firsts, [len(rows)]]),
         ordered_at=ordered_at,
         amount=amount,

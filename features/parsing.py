@@ -51,7 +51,7 @@ def text_codes(column: pa.ChunkedArray, name: str) -> Codes:
     rank = np.full(len(values) + 1, -1, dtype=np.int32)
     rank[order] = np.arange(len(values), dtype=np.int32)
     blank = to_numpy(filled(pc.utf8_length(pc.utf8_trim_whitespace(values)), 0))[order] == 0
-    codes = rank[indices_of(encoded, null=len(values))]
+    codes = rank.take(indices_of(encoded, null=len(values)))
     if blank.any():
         kept = np.append(np.where(blank, -1, np.cumsum(~blank) - 1), -1).astype(np.int32)
         codes, ordered = kept[codes], ordered[~blank]

@@ -189,7 +189,7 @@ def _rejected(raw: RawOrders, done: Assembled) -> pa.Table:
     places = np.flatnonzero(done.broken)
     n_malformed = len(raw.malformed)
     rules = [Rule(int(code)) for code in done.broken[places]] + [Rule.MALFORMED_ROW] * n_malformed
-    rows = raw.table.take(array(places))
+    rows = raw.table.take(array(places)) if len(places) else raw.table.slice(0, 0)  # to take none copies all
     whole = pa.table(
         {
             "row": array(np.array([*raw.row_numbers(places), *raw.malformed], dtype=np.int64)),
