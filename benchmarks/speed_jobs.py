@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -131,6 +132,7 @@ JOBS: dict[str, Job] = {
 
 def main() -> None:
     """Entry point."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as in `commands`, for all contenders alike
     sys.path.append(sys.path.pop(0))  # this folder's serving.py would hide the package `serving`
     todo = JOBS[sys.argv[1]](*sys.argv[2:])
     start = time.process_time()
