@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features.arrays import ObjectArray
-from features.arrow import floats, texts
-from features.catalogue import CATALOGUE
+from features.arrow import array, floats, texts
+from features.catalogue import CATALOGUE, NEVER
 from features.instants import DAY_US, isoformat, parse_instant
 from features.matrix import FeatureMatrix, feature_matrix
 from features.options import ReadOptions
@@ -77,7 +77,10 @@ def draw_examples(folder: Path, moments: Sequence[str]) -> dict[str, float]:
 def write_features(folder: Path, out: Path, moments: Sequence[str]) -> None:
     """Write the features of every moment to a file of its own in the folder `out`."""
     out.mkdir(parents=True, exist_ok=True)
-    schema = pa.schema([("customer_id", pa.string()), *((name, pa.float64()) for name in names())])
+    entries = [CATALOGUE[name] for name in names()]
+    columns = [pa.field(entry.name, pa.float64(), nullable=entry.null != NEVER) for entry in entries]
+    schema = pa.schema([pa.field("customer_id", pa.string(), nullable=False), *columns])
+    split = [entry.name for entry in entries if entry.unit != "share"]  # of shares, snappy finds many again whole
     writers: dict[int, pq.ParquetWriter] = {}
     with ExitStack() as opened:
         for ids, matrix in matrices(folder, [parse_instant(moment) for moment in moments]):
@@ -85,10 +88,18 @@ def write_features(folder: Path, out: Path, moments: Sequence[str]) -> None:
                 path = out / f"{isoformat(matrix.as_of)[:10]}.parquet"
                 writers[matrix.as_of] = opened.enter_context(
                     pq.ParquetWriter(
-                        path, schema, use_dictionary=False, write_statistics=False, write_batch_size=WRITTEN_ROWS
+                        path,
+                        schema,
+                        use_dictionary=False,
+                        use_byte_stream_split=split,
+                        write_statistics=False,
+                        write_batch_size=WRITTEN_ROWS,
                     )
                 )
             for low in range(0, len(ids), WRITTEN_ROWS):
                 rows = slice(low, low + WRITTEN_ROWS)
-                columns = [floats(column) for column in matrix.values[rows].T]
-                writers[matrix.as_of].write_table(pa.table([texts(ids[rows]), *columns], schema=schema))
+                values = [
+                    floats(column) if field.nullable else array(column)
+                    for field, column in zip(columns, matrix.values[rows].T, strict=True)
+                ]
+                writers[matrix.as_of].write_table(pa.table([texts(ids[rows]), *values], schema=schema))
