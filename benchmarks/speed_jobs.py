@@ -47,7 +47,10 @@ def _pandas(folder: Path, out: Path | None, as_of: str) -> Callable[[], Found]:
         frame = pandas_features(pd.read_parquet(folder), pd.Timestamp(as_of).tz_localize(None))
         if out is not None:
             out.mkdir(parents=True, exist_ok=True)
-            frame.to_parquet(out / "features.parquet", compression="snappy", use_dictionary=False)
+            split = [name for name in frame.select_dtypes("float64") if not name.endswith("_share")]  # as we do
+            frame.to_parquet(
+                out / "features.parquet", compression="snappy", use_dictionary=False, use_byte_stream_split=split
+            )
 
     return work
 
