@@ -144,7 +144,7 @@ def _in_words(models: Mapping[str, Mapping[str, float | None]], actual_total: fl
     ours, by_scores = models["clv"], models["rfm_score"]
     if (bias := ours["bias"]) is None:
         return "In words: nobody spent anything in this window."
-    off = f"{abs(bias):.0%} too {'much' if bias > 0 else 'little'}"
+    off = "as much as came" if abs(bias) < 0.005 else f"{abs(bias):.0%} too {'much' if bias > 0 else 'little'}"
     best, scored, inside = _shown(ours, "top10_capture"), _shown(by_scores, "top10_capture"), _shown(ours, "coverage")
     return (
         f"In words: clv predicted {actual_total * (1 + bias):,.2f} in all, {off}; the tenth of the customers that it "

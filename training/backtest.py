@@ -25,7 +25,7 @@ from model.predictions import Model, Predictions
 from model.spread import DEFAULT_LEVEL
 from training.bootstrap import Draws, Estimate, drawn, intervals, paired_differences
 from training.checks import Figures, checks
-from training.cutoffs import MIN_HISTORY_DAYS, history_days, longest_horizon
+from training.cutoffs import MIN_HISTORY_DAYS, history_days, longest_horizon, repair
 from training.examples import Snapshots
 from training.fitting import SEED, Stage, fit_and_answer, quiet
 from training.guards import require_blind_features
@@ -130,7 +130,7 @@ def default_cases(log: OrderLog, horizon_days: int) -> list[int]:
         end = log.complete_until
         raise HorizonError(
             f"A horizon of {horizon_days} days leaves no window to learn from before one to test on: the log has "
-            f"{history_days(log, end)} days. The longest possible is {longest_horizon(log, end)} days."
+            f"{history_days(log, end)} days. {repair(longest_horizon(log, end))}"
         )
     return sorted(cases)
 

@@ -64,9 +64,12 @@ def _too_long(wrong: Sequence[int], log: OrderLog, as_of: int, longest: int) -> 
     return (
         f"A horizon of {listed(wrong)} days does not fit: the log has {history_days(log, as_of)} days before as_of, "
         f"and a horizon needs {MIN_HISTORY_DAYS} days of history, one label window to learn from and one held out. "
-        + (
-            f"The longest possible is {longest} days (--horizon-days {longest})."
-            if longest >= 1
-            else "No horizon is possible: bring more history."
-        )
+        f"{repair(longest)}"
     )
+
+
+def repair(longest: int) -> str:
+    """What to do about a horizon that does not fit, where the longest that would has so many days."""
+    if longest < 1:
+        return "No horizon is possible: bring more history."
+    return f"The longest possible is {longest} days (--horizon-days {longest})."
