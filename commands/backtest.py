@@ -34,12 +34,12 @@ def backtest(
     format_: Format = "table",
     predictions: Annotated[
         str | None,
-        typer.Option(help="Write every customer's prediction beside what happened (CSV)."),
+        typer.Option(help="Write every customer's prediction beside what happened: `.csv`, `.csv.gz` or `.parquet`."),
     ] = None,
 ) -> None:
     """Predict past windows from earlier ones only, and compare with what happened."""
     from commands.console import fitting, print_cases, print_json
-    from commands.output import write_csv
+    from commands.output import write_tables
     from features.errors import UsageError
     from features.instants import isoformat, parse_instant
     from training.backtest import default_cases, predictions_table, run_case
@@ -64,7 +64,7 @@ def backtest(
     if predictions is not None:
         import pyarrow as pa
 
-        write_csv(iter([pa.table(predictions_table(cases))]), predictions)
+        write_tables(iter([pa.table(predictions_table(cases))]), predictions)
 
 
 def _checked(rivals: list[str]) -> list[str]:

@@ -71,7 +71,7 @@ _READING: dict[str, Any] = {
     ],
     "rejected": Annotated[
         str | None,
-        typer.Option(help="Write the rows that could not be used, with their rule (CSV)."),
+        typer.Option(help="Write the rows that could not be used, with their rule: `.csv`, `.csv.gz` or `.parquet`."),
     ],
 }
 _ORDERS = Annotated[
@@ -116,9 +116,9 @@ class OrderSource:
         """Write the rows that could not be used where that was asked for."""
         if self.rejected is not None:
             from commands.console import say
-            from commands.output import write_csv
+            from commands.output import write_tables
 
-            write_csv(tables, self.rejected)
+            write_tables(tables, self.rejected)
             say(f"Rejected rows are in {self.rejected}; row 1 is the first below the header.")
 
 

@@ -1,4 +1,4 @@
-"""Where commands may write; small tables to CSV, whole or not at all."""
+"""Where commands may write; small tables to a file, whole or not at all."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.csv as pa_csv
 
 from commands.settings import STORE
 from features.errors import UsageError
@@ -41,12 +40,12 @@ def _whole(path: str) -> str:
     return f"{path.removeprefix('file://') if '://' in path else Path(path).resolve()}".rstrip("/") + "/"
 
 
-def write_csv(tables: Iterator[pa.Table], path: str) -> None:
+def write_tables(tables: Iterator[pa.Table], path: str) -> None:
     """Write tables of one schema, whole or not at all. Raises OutputError, and UsageError where another run does so."""
-    from serving.output import written_beside
+    from serving.output import rows_file, written_beside
 
     first = next(tables, pa.table({}))
-    with written_beside(Path(path)) as beside, pa_csv.CSVWriter(str(beside), first.schema) as writer:
-        writer.write_table(first)
+    with written_beside(Path(path)) as beside, rows_file(path, beside, first.schema) as writer:
+        writer.write(first)
         for table in tables:
-            writer.write_table(table)
+            writer.write(table)

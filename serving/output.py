@@ -97,7 +97,7 @@ def _file(out: str, schema: pa.Schema) -> Iterator[Writer]:
             with parquet(beside / "part-00000.parquet", schema) as writer:
                 yield writer
         else:
-            with _format(path.name.lower(), beside, schema) as writer:
+            with rows_file(path.name, beside, schema) as writer:
                 yield writer
 
 
@@ -185,12 +185,13 @@ def parquet(path: Path, schema: pa.Schema) -> Iterator[FileRows]:
 
 
 @contextmanager
-def _format(name: str, path: Path, schema: pa.Schema) -> Iterator[Writer]:
-    if name.endswith(".parquet"):
+def rows_file(name: str, path: Path, schema: pa.Schema) -> Iterator[Writer]:
+    """Open a file for tables of a schema: Parquet, or CSV, packed or not, as the ending of its future name says."""
+    if name.lower().endswith(".parquet"):
         with parquet(path, schema) as writer:
             yield writer
     else:
-        compression = "gzip" if name.endswith(".gz") else None
+        compression = "gzip" if name.lower().endswith(".gz") else None
         with (
             pa.output_stream(str(path), compression=compression) as stream,
             pa_csv.CSVWriter(stream, schema) as csv,

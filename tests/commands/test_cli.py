@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -82,10 +83,16 @@ def test_what_looks_wrong_is_asked_about_and_used(
     assert ", 0 rejected." in told
 
 
+@pytest.mark.parametrize(("name", "read"), [("predictions.csv", pd.read_csv), ("predictions.parquet", pd.read_parquet)])
 def test_backtest_prints_one_json_document_and_writes_predictions(
-    home: Path, small_csv: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    home: Path,
+    small_csv: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+    read: Callable[[Path], pd.DataFrame],
 ) -> None:
-    out = tmp_path / "predictions.csv"
+    out = tmp_path / name
     words = ["backtest", small_csv, "--horizon-days", "30", "--as-of", "2023-08-01", "--format", "json"]
     words += ["--rival", "pareto_nbd", "--margin", "0.5", "--contact-cost", "1"]
     assert run([*words, "--predictions", str(out)]) == 0
@@ -94,7 +101,7 @@ def test_backtest_prints_one_json_document_and_writes_predictions(
     assert "pareto_nbd" in models
     assert models["clv"]["top10_profit"] < models["clv"]["top20_profit"]
     assert [c["as_of"] for c in document["cutoffs"]] == ["2023-08-01T00:00:00Z"]
-    frame = pd.read_csv(out)
+    frame = read(out)
     assert len(frame) == document["cutoffs"][0]["n_customers"]
     assert frame.actual.sum() == pytest.approx(document["cutoffs"][0]["actual_total"])
     assert ((frame.lower <= frame.predicted_clv) & (frame.predicted_clv <= frame.upper)).all()
