@@ -104,10 +104,12 @@ class FirstHorizons:
         n, spend = np.bincount(cohort), np.bincount(cohort, self.spend)
         horizon = -(-days // COHORT_DAYS)
         before = np.subtract.outer(-np.arange(len(n)), -np.arange(len(n)))
-        asked = (n >= _LEAST_FORECAST) & ((before >= horizon) @ n >= _LEAST_BEFORE)
+        passed = (before >= horizon) & (n > 0)
+        asked = (n >= _LEAST_FORECAST) & (passed @ n >= _LEAST_BEFORE)
         scores, weights = [], []
         for half_life in HALF_LIVES_DAYS:
-            share = np.where(before >= horizon, np.exp2(-before * (COHORT_DAYS / half_life)), 0.0)[asked]
+            share = np.where(passed, np.exp2(-before * (COHORT_DAYS / half_life)), 0.0)[asked]
+            share /= share.max(axis=1, keepdims=True)  # of long ago, its square would be 0
             known = (share @ n) ** 2 / (share**2 @ n)
             forecast = (share @ spend / (share @ n) * known + _PSEUDO * usual) / (known + _PSEUDO)
             actual = (spend + _PSEUDO * usual)[asked] / (n[asked] + _PSEUDO)

@@ -71,6 +71,12 @@ def test_newcomers_count_the_more_of_late_the_more_they_change(
     assert low < fit_prior(log, AS_OF, (30,)).clv[0] / seen.means()[2] < high
 
 
+def test_newcomers_of_another_century_break_nothing(log_of: Make) -> None:
+    rows = [(f"{year}-{number}", f"{year}-05-01", 10.0) for year in (1805, 2023) for number in range(30)]
+    log = log_of([*rows, *[(name, f"{at[:4]}-05-09", 7.0) for name, at, _ in rows]])
+    assert fit_prior(log, AS_OF, (30,)).clv[0] == pytest.approx(7.0)
+
+
 def test_a_request_may_say_how_a_newcomer_came(shop: OrderLog, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     from dataclasses import replace
