@@ -159,13 +159,11 @@ class Api:
     def readyz(self, _call: Call) -> Reply:
         """Say whether a model is loaded, which one, and what is not as it should be."""
         served = self._served
-        state = {
+        state = {  # where things lie, and why the store is out, is in the log alone: anybody may ask here
             "ready": served.bundle is not None,
             "model": None if served.bundle is None else identity(served.bundle),
             "refused": served.refused and _PLACES.sub("'…'", served.refused),
-            "store": "unavailable"
-            if served.store_problem
-            else "ok",  # why and where is in the log: anybody may ask here
+            "store": "unavailable" if served.store_problem else "ok",
         }
         return Reply(orjson.dumps(state), 503 if served.bundle is None else 200)
 

@@ -117,7 +117,8 @@ def test_the_prior_of_a_cut_log_looks_at_the_newer_half(log_of: Make) -> None:
     first = [(f"{place:03}", day, 5.0) for place, day in enumerate(days)]
     again = [(name, f"{day}T12:00", 9.0) for name, day, _ in first[:40]]
     log = log_of([*first, *again])
-    assert fit_prior(log, AS_OF, (30,)).clv[0] > 0.0
+    assert first_horizons(log, 0, AS_OF, 30).means()[0] == 0.5
+    assert 0.0 < fit_prior(log, AS_OF, (30,)).purchase_probability[0] < 0.5  # who came of late counts the more
     found = fit_prior(log, AS_OF, (30,), cut=True)
     assert (found.purchase_probability[0], found.clv[0]) == (0.0, 0.0)
     few = first_horizons(log_of([*first[:50], *again]), 0, AS_OF, 30).newer_half()  # 30 at least: 20 came back
