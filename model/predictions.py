@@ -62,7 +62,8 @@ def place_of(horizon_days: int, fitted: tuple[int, ...]) -> int:
     if horizon_days not in fitted:
         raise HorizonError(
             f"No model was fitted for a horizon of {horizon_days} days. "
-            f"Fitted: {', '.join(map(str, fitted))}. Train with --horizon-days {horizon_days} to have it."
+            f"Fitted: {', '.join(map(str, fitted))}."
+            + (f" Train with --horizon-days {horizon_days} to have it." if horizon_days > 0 else "")
         )
     return fitted.index(horizon_days)
 

@@ -82,8 +82,10 @@ def test_one_row_at_a_time_gives_the_same_bits(bundle: Bundle, shop: OrderLog) -
 
 def test_a_horizon_that_was_not_fitted_names_the_fitted_ones(bundle: Bundle, shop: OrderLog) -> None:
     found = bundle.model.predict(feature_matrix(shop, shop.complete_until))
-    with pytest.raises(HorizonError, match="Fitted: 30, 90"):
+    with pytest.raises(HorizonError, match=r"Fitted: 30, 90\. Train with --horizon-days 365"):
         found.place(365)
+    with pytest.raises(HorizonError, match=r"Fitted: 30, 90\.$"):  # nobody can train for it
+        found.place(-1)
 
 
 def test_p_alive_is_null_for_one_purchase_day_in_a_textbook_shop(bundle: Bundle, shop: OrderLog) -> None:
