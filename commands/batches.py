@@ -15,10 +15,9 @@ import typer
 
 from commands.options import OrderSource, now_us
 from commands.settings import STORE
-from features.errors import OrdersError, UsageError
+from features.errors import UsageError
 
 if TYPE_CHECKING:
-    from features.accounts import Accounts
     from features.parts import Parts
     from features.validation import Intake
     from serving.in_parts import Batch, Done, Target, Work
@@ -179,11 +178,12 @@ def read_to_train(orders: OrderSource, memory: str, predictions: str | None = No
     Raises
     ------
     OrdersError
-        It cannot be used, or lost a tenth of its orders to amounts that cannot be read.
+        It cannot be used, or a tenth of its dates and amounts cannot be read.
     """
     from commands.console import counting, say
     from commands.output import refuse_overwriting
     from commands.settings import home
+    from features.reading import refuse_unreadable
     from features.sampling import read_sample
     from serving.in_parts import Target
     from serving.unfinished import remove_abandoned
@@ -203,7 +203,7 @@ def read_to_train(orders: OrderSource, memory: str, predictions: str | None = No
         remove_abandoned(folder)
     orders.write_rejected(iter([intake.rejected]))
     say(intake.accounts.summary())
-    _require_read_amounts(intake.accounts)
+    refuse_unreadable(intake.accounts)
     if intake.log.n_customers < intake.accounts.n_customers:
         say(f"{intake.log.n_customers:,} of the customers were drawn, alike in activity, to learn from.")
     return intake
@@ -232,17 +232,6 @@ def _read(orders: OrderSource, target: Target) -> Iterator[Batch]:
             held = stack.enter_context(batch_of(source, options, now_us(), target, on_rows=advance))
         _require_orders(held.parts, orders)
         yield held
-
-
-def _require_read_amounts(accounts: Accounts) -> None:
-    """Refuse to learn from a log that lost a tenth of its orders or more to amounts that cannot be read."""
-    lost = accounts.amount_forms.total()
-    if lost and 10 * lost >= accounts.n_read:
-        repair = f"say {accounts.repair}" if accounts.repair else "write them as numbers"
-        raise OrdersError(
-            f"Amounts of {lost:,} of {accounts.n_read:,} rows could not be read, and a model would learn from the "
-            f"others alone. Where all are written alike, {repair}"
-        )
 
 
 def _require_orders(parts: Parts, orders: OrderSource) -> None:

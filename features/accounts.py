@@ -93,24 +93,26 @@ class Accounts:
         if self.n_rejected * 10 > self.n_read:
             worst = Rule[most_first[0][0].upper()]
             text += f". Most rejected rows: {EXPLANATIONS[worst]}. --rejected PATH writes them all"
-        return " ".join([text + ".", *self._repairs()])
+        return " ".join([text + ".", *self._shortened(), *self._repairs()])
 
     @property
-    def repair(self) -> str | None:
-        """Options under which amounts that could not be read are numbers; None where there are none."""
-        return amounts_repair(form for form, _ in self.amount_forms.most_common())
+    def repairs(self) -> str:
+        """What dates and amounts that could not be read look like, and what would read them; empty without any."""
+        return " ".join(self._repairs())
 
-    def _repairs(self) -> Iterator[str]:
+    def _shortened(self) -> Iterator[str]:
         if self.shortened_ids:
             yield (
                 f"{self.shortened_ids:,} customer ids are numbers that a spreadsheet has shortened, such as 4.91E+12: "
                 "one may stand for many customers. Export the ids as texts."
             )
+
+    def _repairs(self) -> Iterator[str]:
         if self.date_forms:
-            repair = dates_repair(self.date_forms)
-            yield f"Unreadable dates look like {shown_forms(self.date_forms)}.{f' {repair}.' if repair else ''}"
+            repair = dates_repair(self.date_forms) or "Write all as ISO 8601, or say --dates dmy or mdy"
+            yield f"Unreadable dates look like {shown_forms(self.date_forms)}. {repair}."
         if self.amount_forms:
-            repair = self.repair
+            repair = amounts_repair(form for form, _ in self.amount_forms.most_common())
             # without a full stop, which would be pasted, too
             say = f" Where all amounts are written so, say {repair}" if repair else ""
             yield f"Unreadable amounts look like {shown_forms(self.amount_forms)}.{say}"

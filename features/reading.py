@@ -41,6 +41,20 @@ def read_orders(source: str, options: ReadOptions | None = None, *, now: int | N
     return intake
 
 
+def refuse_unreadable(accounts: Accounts) -> None:
+    """Raise OrdersError where a tenth of the rows or more have a date or an amount that cannot be read.
+
+    A value that is not there is no such one. What such customers did would be told from their other orders alone.
+    """
+    dates, amounts = accounts.date_forms.total(), accounts.amount_forms.total()
+    if dates + amounts and 10 * (dates + amounts) >= accounts.n_read:
+        lost = " and ".join(f"{what} of {n:,}" for what, n in (("dates", dates), ("amounts", amounts)) if n)
+        raise OrdersError(
+            f"{lost.capitalize()} of {accounts.n_read:,} rows could not be read, and the others alone would tell "
+            f"another story of these customers. {accounts.repairs}"
+        )
+
+
 def refuse_unusable(accounts: Accounts, shown: str) -> None:
     """Raise OrdersError where no order is usable."""
     if accounts.n_read == 0:

@@ -1,7 +1,8 @@
 """The registered model as an MLflow pyfunc, logged from this file.
 
 Catalogue columns in, one row out per row in; `params={"horizon_days": 90, "as_of": "2024-05-01"}` chooses the
-horizon, 0 (the default) the shortest one fitted, and the moment the features are of, by default that of the training.
+horizon, 0 (the default) the shortest one fitted, and the moment the features are of, by default that of the column
+`as_of`, which `clv features` writes, and without one that of the training.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ import pandas as pd
 from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
-from features.catalogue import CATALOGUE
+from features.arrays import FloatArray
+from features.catalogue import CATALOGUE, NEVER
+from features.errors import listed
 from features.instants import parse_instant
 from features.matrix import FeatureMatrix
 from model.bundle import Bundle, load_bundle
@@ -35,13 +38,16 @@ class ClvPyfunc(PythonModel):
         model_input: pd.DataFrame,
         params: dict[str, Any] | None = None,
     ) -> pd.DataFrame:
-        """Columns purchase_probability, predicted_number_of_orders, predicted_clv; the input's index."""
+        """Columns purchase_probability, predicted_number_of_orders, predicted_clv; the input's index.
+
+        Raises
+        ------
+        ValueError
+            A value that its feature cannot have, or features of several moments.
+        """
         model, given = self.bundle.model, params or {}
-        frame = model_input.reindex(columns=list(CATALOGUE.names))
-        if frame["frequency"].isna().any():
-            raise ValueError("frequency is null in some rows: only customers with an order have features")
-        values = np.ascontiguousarray(frame.to_numpy(dtype=np.float64))
-        as_of = parse_instant(given.get("as_of") or self.bundle.provenance.trained_on)
+        values = _features(model_input)
+        as_of = parse_instant(given.get("as_of") or _moment(model_input) or self.bundle.provenance.trained_on)
         matrix = FeatureMatrix(as_of, CATALOGUE.names, np.arange(len(values)), values)
         answers = model.predict(matrix)
         horizon = int(given.get("horizon_days", 0)) or model.horizons[0]
@@ -54,6 +60,33 @@ class ClvPyfunc(PythonModel):
             },
             index=model_input.index,
         )
+
+
+def _features(frame: pd.DataFrame) -> FloatArray:
+    """Columns of the catalogue, shape (n, n_features); one that is not there is null."""
+    values = np.ascontiguousarray(frame.reindex(columns=list(CATALOGUE.names)).to_numpy(dtype=np.float64))
+    for entry, column in zip(CATALOGUE, values.T, strict=True):
+        low = -np.inf if entry.low is None else entry.low
+        high = np.inf if entry.high is None else entry.high
+        wrong = np.isinf(column) | (column < low) | (column > high)
+        if entry.null == NEVER:
+            wrong |= np.isnan(column)
+        if wrong.any():
+            first = int(wrong.argmax())
+            raise ValueError(
+                f"{entry.name} is {column[first]} in row {first} (from 0), and {wrong.sum():,} rows in all hold what "
+                f"it cannot be: its values are finite, from {low} to {high}, and null where: {entry.null}. Customers "
+                "without an order have no features."
+            )
+    return values
+
+
+def _moment(frame: pd.DataFrame) -> str | None:
+    """Moment that all rows say their features are of; None where none says one."""
+    found = frame["as_of"].dropna().unique() if "as_of" in frame.columns else []
+    if len(found) > 1:
+        raise ValueError(f"as_of holds {len(found)} moments, {listed(found)}: predict for one at a time.")
+    return str(found[0]) if len(found) else None
 
 
 set_model(ClvPyfunc())

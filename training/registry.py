@@ -11,11 +11,11 @@ import json
 import logging
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import mlflow
 import numpy as np
@@ -229,8 +229,14 @@ def _log_model(trained: Trained) -> str:
 
 
 def signature() -> ModelSignature:
-    """All catalogue features, optional doubles, to three doubles; the horizon and the moment are parameters."""
-    inputs: list[ColSpec | TensorSpec] = [ColSpec(DataType.double, name, required=False) for name in CATALOGUE.names]
+    """All catalogue features to three doubles; the horizon and the moment are parameters.
+
+    What needs an optional column of the order log may be absent, and so may the moment that the features are of.
+    """
+    inputs: list[ColSpec | TensorSpec] = [
+        ColSpec(DataType.double, entry.name, required=not entry.needs) for entry in CATALOGUE
+    ]
+    inputs.append(ColSpec(DataType.string, "as_of", required=False))
     names = ("purchase_probability", "predicted_number_of_orders", "predicted_clv")
     outputs: list[ColSpec | TensorSpec] = [ColSpec(DataType.double, name) for name in names]
     return ModelSignature(
@@ -242,5 +248,4 @@ def signature() -> ModelSignature:
 
 def input_example() -> pd.DataFrame:
     """Two made-up customers: nobody's row."""
-    made_up: Mapping[str, Any] = {entry.name: [1.0, 2.0] for entry in CATALOGUE}
-    return pd.DataFrame(made_up)
+    return pd.DataFrame({entry.name: np.minimum([1.0, 2.0], entry.high or 2.0) for entry in CATALOGUE})

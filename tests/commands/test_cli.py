@@ -178,7 +178,7 @@ def test_rejected_rows_are_written_where_asked(home: Path, tmp_path: Path, capsy
     assert "Most rejected rows: customer_id is empty. --rejected PATH writes them all." in told
 
 
-def test_a_log_that_lost_its_amounts_to_a_forgotten_option_is_not_trained_on(
+def test_a_log_that_lost_its_amounts_to_a_forgotten_option_is_not_used(
     home: Path, small_csv: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rows = pd.read_csv(small_csv)
@@ -187,8 +187,33 @@ def test_a_log_that_lost_its_amounts_to_a_forgotten_option_is_not_trained_on(
     rows.assign(amount=german).to_csv("all.csv", index=False, sep=";")
     assert run(["train", "some.csv", "--horizon-days", "30"]) == 1
     told = " ".join(capsys.readouterr().err.split())
-    assert told.endswith("a model would learn from the others alone. Where all are written alike, say --decimal ,")
+    assert told.endswith(
+        "story of these customers. Unreadable amounts look like '99,99' (107), '999,99' (13), '9,99' (3). "
+        "Where all amounts are written so, say --decimal ,"
+    )
     assert run(["train", "all.csv", "--horizon-days", "30", "--decimal", ","]) == 0
+
+
+def test_scores_of_a_log_that_lost_its_dates_replace_nothing(
+    home: Path, small_csv: str, bundle_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = pd.read_csv(small_csv)
+    words = ["score", "some.csv", "--bundle", str(bundle_folder), "--out", "scores.csv"]
+    rows.to_csv("some.csv", index=False)
+    assert run(words) == 0
+    whole = Path("scores.csv").read_bytes()
+    spoiled = rows.index % 8 == 0
+    rows.assign(ordered_at=rows.ordered_at.str.replace("-", "~").where(spoiled, rows.ordered_at)).to_csv(
+        "some.csv", index=False
+    )
+    for command in (words, ["features", "some.csv", "--out", "scores.csv"]):
+        capsys.readouterr()
+        assert run([*command, "--rejected", "rejected.csv"]) == 1
+        told = " ".join(capsys.readouterr().err.split())
+        assert f"Dates of {spoiled.sum():,} of {len(rows):,} rows could not be read, and the others alone" in told
+        assert told.endswith("Write all as ISO 8601, or say --dates dmy or mdy.")
+        assert Path("scores.csv").read_bytes() == whole
+        assert len(pd.read_csv("rejected.csv")) == spoiled.sum()
 
 
 def test_a_place_for_rejected_rows_is_looked_for_before_any_work(capsys: pytest.CaptureFixture[str]) -> None:

@@ -39,7 +39,7 @@ def test_amounts_that_an_option_would_read_are_told_by_their_form(
 
 def test_of_two_ways_to_write_amounts_the_more_frequent_one_is_proposed(csv_of: Write) -> None:
     path = csv_of(HEADER.replace(",", ";") + "a;2024-01-01;€5,25\n" * 3 + "b;2024-01-02;€5.25\n" + "c;2024-01-02;5\n")
-    assert read_orders(path).accounts.repair == '--currency-symbol "€" --decimal ,'
+    assert read_orders(path).accounts.repairs.endswith('say --currency-symbol "€" --decimal ,')
 
 
 def test_an_option_that_hides_what_is_written_as_usual_is_told(csv_of: Write) -> None:
@@ -71,7 +71,7 @@ def test_a_missing_quantity_is_no_unreadable_price(csv_of: Write) -> None:
 )
 def test_no_option_is_proposed_where_none_is_sure(csv_of: Write, amount: str) -> None:
     accounts = read_orders(csv_of(HEADER.replace(",", ";") + f"b;2024-01-09;1\na;2024-01-09;{amount}\n")).accounts
-    assert accounts.repair is None
+    assert " say " not in accounts.repairs
     assert "Unreadable amounts look like '" in accounts.summary()
     assert amount not in accounts.summary()
     assert "Anna" not in accounts.summary()
@@ -82,6 +82,8 @@ def test_dates_that_a_spreadsheet_counts_are_told(csv_of: Write) -> None:
     assert "Unreadable dates look like '99999' (1), '99999.9' (1). A spreadsheet keeps dates as such" in summary
     summary = read_orders(csv_of(HEADER + "a,1704067200,1\nb,1801011212,1\nc,2024-01-09,1\n")).accounts.summary()
     assert "look like '9999999999' (2). Seconds since 1970?" in summary
+    summary = read_orders(csv_of(HEADER + "a,yesterday,1\nb,2024-01-09,1\n")).accounts.summary()
+    assert "look like 'x' (1). Write all as ISO 8601, or say --dates dmy or mdy." in summary
     summary = read_orders(csv_of(HEADER + "a,1704067200000,1\nb,1801011212345,1\nc,20240109,1\n")).accounts.summary()
     assert "look like '9999999999999' (2). Milliseconds since 1970?" in summary
 
@@ -103,4 +105,5 @@ def test_a_typographers_minus_is_a_minus(csv_of: Write) -> None:
     path = csv_of(HEADER.replace(",", ";") + "a;2024-01-01;5\na;2024-01-02;\u22122.5\nb;2024-01-03;–3\n")
     intake = read_orders(path)
     assert sorted(intake.log.amount.tolist()) == [-2.5, 5.0]
-    assert intake.accounts.repair is None  # a dash is no currency
+    assert "'–9' (1)" in intake.accounts.repairs
+    assert " say " not in intake.accounts.repairs  # a dash is no currency

@@ -11,7 +11,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from mlflow.exceptions import MlflowException
 
+from features.catalogue import CATALOGUE
 from features.errors import GateError, RegistryError
 from features.frame import build_features
 from features.instants import DAY_US, isoformat
@@ -150,11 +152,28 @@ def test_pyfunc_gives_a_row_for_a_row(registry: Registry, first: str, trained: T
     expected = trained.model.predict(feature_matrix(shop, shop.complete_until))
     assert found["predicted_clv"].to_numpy().tobytes() == np.ascontiguousarray(expected.clv[:, 0]).tobytes()
     assert len(model.predict(input_example())) == 2
+    optional = [entry.name for entry in CATALOGUE if entry.needs]
+    without = model.predict(frame.drop(columns=optional), params={"horizon_days": 30})
+    assert without.equals(found)  # the shop's log has none of these columns
     later = shop.complete_until + 40 * DAY_US
     frame = pd.DataFrame(feature_matrix(shop, later).values, columns=list(input_example().columns))
     found = model.predict(frame, params={"horizon_days": 30, "as_of": isoformat(later)})
     expected = trained.model.predict(feature_matrix(shop, later))
     assert found["predicted_clv"].to_numpy().tobytes() == np.ascontiguousarray(expected.clv[:, 0]).tobytes()
+    assert model.predict(frame.assign(as_of=isoformat(later)), params={"horizon_days": 30}).equals(found)
+
+
+def test_pyfunc_refuses_what_no_customer_has(registry: Registry, first: str) -> None:
+    registry.client()
+    model, example = mlflow.pyfunc.load_model(f"models:/clv/{first}"), input_example()
+    with pytest.raises(MlflowException, match="recency_days"):
+        model.predict(example.drop(columns="recency_days"))
+    for wrong in ({"frequency": 0.0}, {"spend_mean": np.inf}, {"spend_mean": np.nan}, {"weekend_share": 1.5}):
+        name = next(iter(wrong))
+        with pytest.raises(ValueError, match=rf"^{name} is .* in row 0 .* 2 rows"):
+            model.predict(example.assign(**wrong))
+    with pytest.raises(ValueError, match="as_of holds 2 moments"):
+        model.predict(example.assign(as_of=["2024-01-01", "2024-02-01"]))
 
 
 def test_no_customer_is_in_any_artefact(registry: Registry, first: str) -> None:
