@@ -11,6 +11,8 @@ from features.columns import EXPLANATIONS, Rule
 from features.refused import amounts_repair, dates_repair, shown_forms
 
 _SHOWN_STATUSES: Final = 5
+_MANY, _NEARLY_ALL = 20, 0.99
+"""Of the amounts with a mark, so many have the three digits of a thousand behind it."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,8 @@ class Accounts:
         Customers whose id a spreadsheet made of a long number: `4.91E+12`, which many customers may share.
     date_forms, amount_forms
         What dates and amounts that could not be read look like (`features.refused`), and how many each.
+    marked_amounts
+        How many amounts have three digits behind the decimal mark (`9.999`), and how many an `other` number of them.
     """
 
     n_valid: int
@@ -45,6 +49,7 @@ class Accounts:
     shortened_ids: int
     date_forms: Counter[str]
     amount_forms: Counter[str]
+    marked_amounts: Counter[str]
 
     @property
     def n_rejected(self) -> int:
@@ -69,6 +74,7 @@ class Accounts:
             self.shortened_ids + other.shortened_ids,
             self.date_forms + other.date_forms,
             self.amount_forms + other.amount_forms,
+            self.marked_amounts + other.marked_amounts,
         )
 
     def summary(self) -> str:
@@ -93,7 +99,7 @@ class Accounts:
         if self.n_rejected * 10 > self.n_read:
             worst = Rule[most_first[0][0].upper()]
             text += f". Most rejected rows: {EXPLANATIONS[worst]}. --rejected PATH writes them all"
-        return " ".join([text + ".", *self._shortened(), *self._repairs()])
+        return " ".join([text + ".", *self._shortened(), *self._repairs(), *self._thousandths()])
 
     @property
     def repairs(self) -> str:
@@ -107,6 +113,15 @@ class Accounts:
                 "one may stand for many customers. Export the ids as texts."
             )
 
+    def _thousandths(self) -> Iterator[str]:
+        for mark, other in (".,", ",."):
+            three = self.marked_amounts[f"9{mark}999"]
+            if three >= _MANY and three >= _NEARLY_ALL * self.marked_amounts.total():
+                yield (
+                    f"{three:,} amounts are written as 9{mark}999 is, hardly any as 9{mark}99, and are read as less "
+                    f"than a thousand. If they are thousands, say --thousands {mark} --decimal {other}"
+                )
+
     def _repairs(self) -> Iterator[str]:
         if self.date_forms:
             repair = dates_repair(self.date_forms) or "Write all as ISO 8601, or say --dates dmy or mdy"
@@ -118,4 +133,4 @@ class Accounts:
             yield f"Unreadable amounts look like {shown_forms(self.amount_forms)}.{say}"
 
 
-NOTHING_READ: Final = Accounts(0, 0, Counter(), 0, 0, 0, Counter(), 0, Counter(), Counter())
+NOTHING_READ: Final = Accounts(0, 0, Counter(), 0, 0, 0, Counter(), 0, Counter(), Counter(), Counter())

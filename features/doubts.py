@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 
 from features.arrays import IntArray
+from features.columns import ORDER_ID
 from features.events import Events
 from features.instants import DAY_US, isoformat, local_us
 from features.orders import OrderLog
@@ -35,6 +36,8 @@ _MANY: Final = 100
 """Customers, from which on one of them with a twentieth of the orders is a surprise."""
 _NEARLY_ALL, _DIFFERENT = 0.9, 0.25
 """Share of orders whose lines are alike, and their different amounts to an order: few prices make lines alike, too."""
+_OVERLAP: Final = 0.01
+"""Share of rows that customers hardly ever repeat to the second."""
 _PHONE: Final = re.compile(r"'?\+?[\d\s().-]{10,}")
 _PHONE_DIGITS: Final = 10
 """What stands before the last ones is a country's code, or what is dialled in its place."""
@@ -54,7 +57,7 @@ def doubts(log: OrderLog, *, drawn: bool = False) -> list[str]:
     a_day = np.bincount(days - days.min(), minlength=-days.min())
     old, a_day = _long_ago(a_day)
     each = np.bincount(events.customer_of_row[ordered], minlength=log.n_customers)
-    of_rows = [*old, *_gap(log, a_day), *_thin_end(a_day), *_totals_on_lines(log)]
+    of_rows = [*old, *_gap(log, a_day), *_thin_end(a_day), *_totals_on_lines(log), *_doubled(log)]
     return of_rows if drawn else [*of_rows, *_heavy(log, each), *_alike(log)]
 
 
@@ -136,6 +139,24 @@ def _totals_on_lines(log: OrderLog) -> Iterator[str]:
         )
 
 
+def _doubled(log: OrderLog) -> Iterator[str]:
+    """Rows without an order id that equal another in every column, the time of day among them."""
+    if ORDER_ID in log.optional:
+        return
+    same = np.ones(log.n_rows - 1, dtype=np.bool_)
+    same[log.starts[(log.starts > 0) & (log.starts < log.n_rows)] - 1] = False
+    for column in (log.ordered_at, log.amount, *log.optional.values()):
+        behind, ahead = column[:-1], column[1:]
+        same &= (behind == ahead) | ((behind != behind) & (ahead != ahead))
+    timed = local_us(log.ordered_at[1:][same], log.zone) % DAY_US != 0
+    n_doubled = int(timed.sum())
+    if n_doubled >= _SURELY and n_doubled >= _OVERLAP * log.n_rows:
+        yield (
+            f"{n_doubled:,} of {log.n_rows:,} rows equal another, the time of day included: do two exports overlap? "
+            "Both rows count: leave one of them out, or map order_id, of which copies are dropped."
+        )
+
+
 def _heavy(log: OrderLog, orders: IntArray) -> Iterator[str]:
     """One id that is no customer."""
     if np.count_nonzero(orders) < _MANY:
@@ -158,9 +179,10 @@ def _alike(log: OrderLog) -> Iterator[str]:
     if alike:
         shown = ", ".join([repr(one) for one, key in alike if key == alike[0][1]][:_SHOWN])
         yield (
-            f"{len(alike):,} customer ids differ from another only by spaces around them, zeros in front, an address's "
-            f"capitals or how a phone number is written ({shown}) and count as different ones: if they are the same, "
-            "write them alike before they are read, in a sheet by LOWER(TRIM(…)), of phone numbers the last ten digits."
+            f"{len(alike):,} customer ids differ from another only by spaces around them, zeros in front, .0 behind, "
+            f"an address's capitals or how a phone number is written ({shown}) and count as different ones: if they are "
+            "the same, write them alike before they are read, in a sheet by LOWER(TRIM(…)), of phone numbers the last "
+            "ten digits."
         )
 
 
@@ -174,4 +196,5 @@ def _folded(name: str, phones: bool) -> str:
         return bare.casefold()
     if phones and _PHONE.fullmatch(bare):
         return re.sub(r"\D", "", bare)[-_PHONE_DIGITS:]
-    return bare.lstrip("0") or "0" if bare.isdecimal() else bare
+    whole = re.sub(r"\.0+$", "", bare)
+    return whole.lstrip("0") or "0" if whole.isdecimal() else bare

@@ -9,6 +9,7 @@ from typing import Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from features.arrow import texts
 from features.columns import AMOUNT
@@ -44,6 +45,17 @@ def forms_of(column: pa.ChunkedArray) -> Counter[str]:
         if one["values"] and one["values"].strip().lower() not in _NOTHING:
             found[_form(one["values"])] += one["counts"]
     return found
+
+
+def marked(column: pa.ChunkedArray, mark: str) -> Counter[str]:
+    """How many texts have digits on both sides of the decimal mark: three behind it, as a thousand has, or `other`."""
+    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+        return Counter()
+    values, counts = column.value_counts().flatten()
+    three = pc.match_substring_regex(values, rf"^\D*[1-9]\d{{0,2}}{re.escape(mark)}\d{{3}}\D*$")
+    every = pc.match_substring_regex(values, rf"\d{re.escape(mark)}\d")
+    found = {f"9{mark}999": counts.filter(three), "other": counts.filter(pc.and_not(every, three))}
+    return +Counter({form: pc.sum(some).as_py() or 0 for form, some in found.items()})
 
 
 def _form(text: str) -> str:

@@ -34,10 +34,12 @@ from features.options import ReadOptions
 from features.orders import OrderLog
 from features.parsing import amounts, instants, numbers, text_codes
 from features.raw import RawOrders
-from features.refused import forms_of
+from features.refused import forms_of, marked
 from features.typed import Codes, TypedOrders
 
 PLACEHOLDER_BEFORE_US = -315_619_200_000_000  # 1960-01-01: older "orders" are mostly placeholder dates
+_OF_THOUSANDTHS: Final = frozenset({"BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"})
+"""Currencies whose amounts have three digits behind the mark (ISO 4217)."""
 _SHORTENED: Final = re.compile(r"\d([.,]\d+)?[Ee]\+\d+")
 
 
@@ -90,6 +92,7 @@ def validate(raw: RawOrders, options: ReadOptions, now: int | None) -> Intake:
         _shortened_ids(raw, done.log),
         forms_of(_refused(rejected, Rule.UNREADABLE_DATE, ORDERED_AT)),
         _amount_forms(rejected, options),
+        _marked_amounts(raw, currency, options),
     )
     return Intake(done.log, rejected, accounts)
 
@@ -121,6 +124,13 @@ def _amount_forms(rejected: pa.Table, options: ReadOptions) -> Counter[str]:
     column = _refused(rejected, Rule.UNREADABLE_AMOUNT, AMOUNT if AMOUNT in rejected.column_names else UNIT_PRICE)
     values, _ = numbers(column, AMOUNT, options)  # of a price that can be read, the quantity is missing
     return forms_of(column.take(array(np.flatnonzero(np.isnan(values)))))
+
+
+def _marked_amounts(raw: RawOrders, currency: str, options: ReadOptions) -> Counter[str]:
+    if options.thousands or currency in _OF_THOUSANDTHS:
+        return Counter()
+    names = raw.table.column_names
+    return marked(raw.table.column(AMOUNT if AMOUNT in names else UNIT_PRICE), options.decimal)
 
 
 def _refused(rejected: pa.Table, rule: Rule, name: str) -> pa.ChunkedArray:

@@ -101,16 +101,42 @@ def test_ids_that_people_take_for_the_same_are_shown(usual: OrderLog) -> None:
     log = replace(usual, customer_ids=ids)
     (said,) = doubts(log)
     assert said.startswith(
-        "4 customer ids differ from another only by spaces around them, zeros in front, an address's capitals or how"
+        "4 customer ids differ from another only by spaces around them, zeros in front, .0 behind, an address's"
     )
     assert "('0090417', '90417')" in said
     assert doubts(log, drawn=True) == []
+    ids[:6] = "91700", "91700.0", "091700.0", "91700.5", "v1.0", "v1"
+    (said,) = doubts(replace(usual, customer_ids=ids))
+    assert "('91700', '91700.0', '091700.0')" in said
     ids[:6] = "+7 (916) 555-01-02", "89165550102", "'79165550102", "5550102", "19165550103", "29165550103"
     (said,) = doubts(replace(usual, customer_ids=ids))
     assert said.startswith("5 customer ids differ")
     assert "('+7 (916) 555-01-02', '89165550102', \"'79165550102\")" in said
     ids[:3] = "five", "9165550103 by phone", "six"
     assert doubts(replace(usual, customer_ids=ids)) == []  # long numbers are no phone numbers in themselves
+
+
+def test_exports_that_overlap_are_asked_after(usual: OrderLog) -> None:
+    cost = np.where(np.arange(usual.n_rows) % 3, 1.0, np.nan)
+    twice = 1 + (np.arange(usual.n_rows) % 40 == 0)
+    before = np.append(0, np.cumsum(twice))
+    log = replace(
+        usual,
+        starts=before[usual.starts],
+        ordered_at=np.repeat(usual.ordered_at + 1_000_000, twice),
+        amount=np.repeat(usual.amount, twice),
+        optional={"cost": np.repeat(cost, twice)},
+    )
+    (said,) = doubts(log)
+    n_doubled = log.n_rows - usual.n_rows
+    assert said.startswith(f"{n_doubled:,} of {log.n_rows:,} rows equal another, the time of day included: do two")
+    assert doubts(log, drawn=True) == [said]
+    assert doubts(replace(log, optional={**log.optional, "order_id": np.arange(log.n_rows)})) == []
+    midnight = log.ordered_at // DAY_US * DAY_US
+    assert doubts(replace(log, ordered_at=midnight)) == []  # of dates alone nobody can tell
+    assert doubts(
+        replace(log, starts=np.append(log.starts, log.n_rows), customer_ids=np.append(log.customer_ids, "new"))
+    ) == [said]
 
 
 def test_a_total_that_stands_on_every_line_is_asked_after(usual: OrderLog, log_of: Callable[..., OrderLog]) -> None:

@@ -88,6 +88,25 @@ def test_dates_that_a_spreadsheet_counts_are_told(csv_of: Write) -> None:
     assert "look like '9999999999999' (2). Milliseconds since 1970?" in summary
 
 
+def test_amounts_that_may_be_thousands_are_told(csv_of: Write) -> None:
+    rows = "".join(f"a;2024-01-01;{text}\n" for text in ("4.500", "12.794", "950", "-1.250") * 20)
+    path = csv_of(HEADER.replace(",", ";") + rows)
+    said = read_orders(path).accounts.summary()
+    assert "60 amounts are written as 9.999 is, hardly any as 9.99, and are read as less than a thousand." in said
+    assert said.endswith("If they are thousands, say --thousands . --decimal ,")
+    told = read_orders(path, ReadOptions(thousands=".", decimal=","))
+    assert told.log.amount.max() == 12_794.0
+    assert "written as" not in told.accounts.summary()
+    assert "written as" not in read_orders(path, ReadOptions(currency="KWD")).accounts.summary()
+    for decimal in ("4.79", "4.7943", "0.125"):
+        assert (
+            "written as"
+            not in read_orders(csv_of(HEADER.replace(",", ";") + rows + f"b;2024-01-01;{decimal}\n")).accounts.summary()
+        )
+    path = csv_of(HEADER.replace(",", ";") + rows.replace(".", ","))
+    assert read_orders(path, ReadOptions(decimal=",")).accounts.summary().endswith("say --thousands , --decimal .")
+
+
 def test_ids_that_a_spreadsheet_shortened_are_told(csv_of: Write) -> None:
     rows = "4.91303E+12,2024-01-01,1\n4E+12,2024-01-01,1\nJUNE+1,2024-01-01,1\n4903760000000,2024-01-01,1\n"
     accounts = read_orders(csv_of(HEADER + rows)).accounts
