@@ -32,6 +32,8 @@ FEW_CUSTOMERS: Final = 300
 """Below, a plain warning: the trees' weight shrinks and every figure is rough."""
 STDERR: Final = Console(stderr=True, highlight=False)
 STDOUT: Final = Console(highlight=False)
+_WORTH_TELLING: Final = 0.01
+"""Share of the actual total."""
 _WIDEST: Final = 200
 """Characters of a table that no figure may be cut off in."""
 
@@ -124,7 +126,7 @@ def print_cases(cases: Sequence[Case]) -> None:
         for name, values in document["models"].items():
             table.add_row(name, *(_shown(values, column) for column in _COLUMNS))
         _print_whole(table)
-        STDOUT.print(_in_words(document["models"], document["actual_total"]))
+        STDOUT.print(_in_words(document))
         if not case.has_signal:
             STDOUT.print("No usable signal: the past of these customers does not tell what they will spend.")
         if document["n_customers"] < FEW_CUSTOMERS:
@@ -139,15 +141,25 @@ def print_cases(cases: Sequence[Case]) -> None:
     STDOUT.print(f"\n{_LEGEND}\n", style="dim")
 
 
-def _in_words(models: Mapping[str, Mapping[str, float | None]], actual_total: float) -> str:
+def _in_words(document: Mapping[str, Any]) -> str:
     """What a window's figures mean to somebody who runs a shop."""
-    ours, by_scores = models["clv"], models["rfm_score"]
+    text, left_out = f"In words: {_came(document)}", document["left_out_total"]
+    if abs(left_out) > _WORTH_TELLING * document["actual_total"]:
+        text += (
+            f" Beside it stand {left_out:,.2f}, mostly refunds of customers who bought less or nothing in these days: "
+            "nobody's value counts as less than 0."
+        )
+    return text
+
+
+def _came(document: Mapping[str, Any]) -> str:
+    ours, by_scores = document["models"]["clv"], document["models"]["rfm_score"]
     if (bias := ours["bias"]) is None:
-        return "In words: nobody spent anything in this window."
+        return "nobody spent anything in this window."
     off = "as much as came" if abs(bias) < 0.005 else f"{abs(bias):.0%} too {'much' if bias > 0 else 'little'}"
     best, scored, inside = _shown(ours, "top10_capture"), _shown(by_scores, "top10_capture"), _shown(ours, "coverage")
     return (
-        f"In words: clv predicted {actual_total * (1 + bias):,.2f} in all, {off}; the tenth of the customers that it "
+        f"clv predicted {document['actual_total'] * (1 + bias):,.2f} in all, {off}; the tenth of the customers that it "
         f"ranks highest brought {best} of the value (by RFM score: {scored}); {inside} of the customers spent what "
         "their 80% interval says."
     )

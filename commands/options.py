@@ -118,8 +118,11 @@ class OrderSource:
             from commands.console import say
             from commands.output import write_tables
 
-            write_tables(tables, self.rejected)
-            say(f"Rejected rows are in {self.rejected}; row 1 is the first below the header.")
+            n_rows = write_tables(tables, self.rejected)
+            say(
+                f"{n_rows:,} rejected rows are in {self.rejected}; row 1 is the first below the header, and of several "
+                "files, all in the order of their paths, below the first one's."
+            )
 
 
 def reads_orders(command: C) -> C:

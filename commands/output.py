@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 
 import pyarrow as pa
@@ -40,12 +41,17 @@ def _whole(path: str) -> str:
     return f"{path.removeprefix('file://') if '://' in path else Path(path).resolve()}".rstrip("/") + "/"
 
 
-def write_tables(tables: Iterator[pa.Table], path: str) -> None:
-    """Write tables of one schema, whole or not at all. Raises OutputError, and UsageError where another run does so."""
+def write_tables(tables: Iterator[pa.Table], path: str) -> int:
+    """Write tables of one schema, whole or not at all; returns how many rows.
+
+    Raises OutputError, and UsageError where another run does so.
+    """
     from serving.output import rows_file, written_beside
 
     first = next(tables, pa.table({}))
+    n_rows = 0
     with written_beside(Path(path)) as beside, rows_file(path, beside, first.schema) as writer:
-        writer.write(first)
-        for table in tables:
+        for table in chain([first], tables):
             writer.write(table)
+            n_rows += table.num_rows
+    return n_rows

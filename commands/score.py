@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from model.bundle import Bundle
     from serving.output import Writer
     from serving.tally import Tally
+
+_STALE_DAYS: Final = 30
+"""Fewer without an order are usual in a small shop."""
 
 
 @reads_orders
@@ -45,7 +48,7 @@ def score(
     from commands.console import say
     from commands.settings import home
     from features.errors import UsageError
-    from features.instants import isoformat
+    from features.instants import DAY_US, isoformat, parse_instant
     from model.bundle import load_bundle
     from model.predictions import place_of
     from model.terms import Terms
@@ -79,6 +82,14 @@ def score(
                 f"The log is complete only until {isoformat(doing.complete_until)}: from then to {isoformat(moment)} "
                 "every customer is taken to have been silent."
             )
+        if moment < parse_instant(loaded.provenance.trained_on):
+            say(
+                f"The model has learned from orders until {loaded.provenance.trained_on}, later than as_of: these "
+                "scores look better than they are beside what came next. `clv backtest` compares honestly."
+            )
+        silent_days = (doing.now - doing.complete_until) // DAY_US
+        if as_of is None and silent_days > _STALE_DAYS:
+            say(f"The last order is {silent_days:,} days old: the scores are of the midnight after it, not of today.")
         scored_at = isoformat(doing.now)
         work = Work(
             "scoring",

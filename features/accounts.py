@@ -127,9 +127,9 @@ class Accounts:
             repair = dates_repair(self.date_forms) or "Write all as ISO 8601, or say --dates dmy or mdy"
             yield f"Unreadable dates look like {shown_forms(self.date_forms)}. {repair}."
         if self.amount_forms:
-            repair = amounts_repair(form for form, _ in self.amount_forms.most_common())
+            options = amounts_repair(form for form, _ in self.amount_forms.most_common())
             # without a full stop, which would be pasted, too
-            say = f" Where all amounts are written so, say {repair}" if repair else ""
+            say = f" Where all amounts are written so, say {options}" if options else ""
             yield f"Unreadable amounts look like {shown_forms(self.amount_forms)}.{say}"
 
 

@@ -180,9 +180,9 @@ def _alike(log: OrderLog) -> Iterator[str]:
         shown = ", ".join([repr(one) for one, key in alike if key == alike[0][1]][:_SHOWN])
         yield (
             f"{len(alike):,} customer ids differ from another only by spaces around them, zeros in front, .0 behind, "
-            f"an address's capitals or how a phone number is written ({shown}) and count as different ones: if they are "
-            "the same, write them alike before they are read, in a sheet by LOWER(TRIM(…)), of phone numbers the last "
-            "ten digits."
+            f"an address's capitals or how a phone number is written ({shown}) and count as different ones: if they "
+            "are the same, write them alike before they are read, in a sheet by LOWER(TRIM(…)), of phone numbers the "
+            "last ten digits."
         )
 
 

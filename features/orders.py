@@ -8,17 +8,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, tzinfo
+from typing import Final
 
 import numpy as np
 
 from features.arrays import AnyArray, BoolArray, FloatArray, IntArray, ObjectArray
 from features.columns import UNKNOWN_CURRENCY
+from features.instants import DAY_US
+
+_SILENCE_DAYS: Final = 28
 
 
-def earliest(times: FloatArray | IntArray) -> float:
-    """Return the earliest but for one in a thousand, which may be placeholders. Raises ValueError without any."""
+def earliest(times: FloatArray | IntArray, day: int) -> float:
+    """Return the earliest time after placeholders and trials: one in a thousand, before four weeks of silence.
+
+    `day` is how much of the times a day is. Raises ValueError without any.
+    """
     place = -(-(len(times) - 1) // 1000)
-    return float(np.partition(times, place)[place])
+    first = np.sort(np.partition(times, place)[: place + 1])
+    silences = np.flatnonzero(np.diff(first) >= _SILENCE_DAYS * day)
+    return float(first[silences[-1] + 1 if len(silences) else 0])
 
 
 @dataclass(frozen=True)
@@ -81,8 +90,8 @@ class OrderLog:
 
     @property
     def began_at(self) -> int:
-        """When the shop began, as the rows have it. Raises ValueError on an empty log."""
-        return int(earliest(self.ordered_at))
+        """When the shop began, as the rows have it, but for placeholders. Raises ValueError on an empty log."""
+        return int(earliest(self.ordered_at, DAY_US))
 
     @property
     def last_at(self) -> int:

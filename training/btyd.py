@@ -129,7 +129,7 @@ def fit_bg_nbd(of: Summary, *, modified: bool = False, truncated: bool = False) 
         return BgNbd(1.0, 30.0, 1.0, 1.0, modified)
     some, weights = _distinct(of)
     counted = np.unique(some.repeats, return_inverse=True)
-    began, until = earliest(of.first_day), float(of.first_day.max())
+    began, until = earliest(of.first_day, 1), float(of.first_day.max())
     last, tenure, unseen = (
         days / DAYS_PER_WEEK for days in (some.last_days, some.tenure_days, some.unseen_days(began, until))
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from features.errors import HorizonError, listed
+from features.errors import HorizonError, TrainingError, listed
 from features.instants import DAY_US
 from features.orders import OrderLog
 
@@ -46,7 +46,9 @@ def checked_horizons(log: OrderLog, as_of: int, asked: Sequence[int] | None) -> 
     Raises
     ------
     HorizonError
-        An explicit horizon does not fit the history, or not even the shortest default does.
+        A horizon that was asked for does not fit the history.
+    TrainingError
+        Not even the shortest default does.
     """
     longest = longest_horizon(log, as_of)
     if asked:
@@ -56,7 +58,7 @@ def checked_horizons(log: OrderLog, as_of: int, asked: Sequence[int] | None) -> 
         return tuple(sorted(set(asked))), ()
     kept = tuple(days for days in DEFAULT_HORIZONS if days <= longest)
     if not kept:
-        raise HorizonError(_too_long(list(DEFAULT_HORIZONS[:1]), log, as_of, longest))
+        raise TrainingError(_too_long(list(DEFAULT_HORIZONS[:1]), log, as_of, longest))
     return kept, tuple(days for days in DEFAULT_HORIZONS if days > longest)
 
 

@@ -108,7 +108,7 @@ def _fit(
 ) -> tuple[ClvModel, Predictions]:
     known = snapshots or Snapshots(past)
     now = known.at(as_of)
-    _require_enough(now.matrix)
+    _require_enough(now.matrix, past)
     features, modified = informative(now.matrix), now.fits.prefers_modified()
     windows, parts, levels = past_of(known, past, as_of, modified), [], []
     for horizon in horizons:
@@ -201,12 +201,23 @@ def _shifted(part: Part, by: float) -> Part:
     return replace(part, blend=replace(part.blend, level=part.blend.level + by))
 
 
-def _require_enough(matrix: FeatureMatrix) -> None:
+def _require_enough(matrix: FeatureMatrix, past: OrderLog) -> None:
     n_customers = len(matrix.customers)
     repeats = int((matrix.column("frequency") > 1).sum())
     if n_customers < MIN_CUSTOMERS or repeats < MIN_PURCHASES:
         raise TrainingError(
             f"The log is too small to train on: {n_customers} customers with an order before "
             f"{isoformat(matrix.as_of)}, {repeats} of them with a second one. At least {MIN_CUSTOMERS} customers and "
-            f"{MIN_PURCHASES} repeat buyers are needed."
+            f"{MIN_PURCHASES} repeat buyers are needed.{_no_orders(past)}"
         )
+
+
+def _no_orders(past: OrderLog) -> str:
+    """What most of the rows are, where they are not orders."""
+    below, none = int((past.amount < 0.0).sum()), int((past.amount == 0.0).sum())
+    if 2 * (below + none) < past.n_rows:
+        return ""
+    return (
+        f" Amounts of {below:,} of its {past.n_rows:,} rows are below 0 and count as refunds, {none:,} are 0; only "
+        "those above 0 count as orders: is the right column mapped, and the sign?"
+    )

@@ -83,10 +83,12 @@ def _features(frame: pd.DataFrame) -> FloatArray:
 
 def _moment(frame: pd.DataFrame) -> str | None:
     """Moment that all rows say their features are of; None where none says one."""
-    found = frame["as_of"].dropna().unique() if "as_of" in frame.columns else []
+    if "as_of" not in frame.columns:
+        return None
+    found = frame["as_of"].dropna().unique().tolist()
     if len(found) > 1:
         raise ValueError(f"as_of holds {len(found)} moments, {listed(found)}: predict for one at a time.")
-    return str(found[0]) if len(found) else None
+    return str(found[0]) if found else None
 
 
 set_model(ClvPyfunc())

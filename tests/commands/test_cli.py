@@ -53,6 +53,30 @@ def test_the_whole_path(home: Path, small_csv: str, tmp_path: Path, capsys: pyte
     assert (
         "The log is complete only until 2023-10-28T00:00:00Z: from then to 2025-01-01T00:00:00Z every customer" in told
     )
+    assert not re.search("days old|has learned from", told)
+    assert run(["score", small_csv, "--out", str(tmp_path / "u.csv"), *version]) == 0
+    told = re.sub(r"\s+", " ", capsys.readouterr().err)
+    assert re.search(r"The last order is [\d,]+ days old: the scores are of the midnight after it, not of today", told)
+    assert run(["score", small_csv, "--out", str(tmp_path / "u.csv"), "--as-of", "2023-10-01", *version]) == 0
+    told = re.sub(r"\s+", " ", capsys.readouterr().err)
+    assert "The model has learned from orders until 2023-10-28T00:00:00Z, later than as_of" in told
+
+
+def test_what_refunds_took_beyond_the_orders_stands_beside_the_total(
+    home: Path, small_csv: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["backtest", small_csv, "--horizon-days", "30", "--as-of", "2023-08-01"]
+    assert run(command) == 0
+    assert "Beside it stand" not in capsys.readouterr().out
+    frame = pd.read_csv(small_csv)
+    before = frame[frame.ordered_at < "2023-08-01"].drop_duplicates("customer_id")[::3]
+    frame = pd.concat([frame, before.assign(ordered_at="2023-08-05", amount=-500.0)])
+    frame.to_csv(small_csv, index=False)
+    assert run([*command, "--format", "json"]) == 0
+    left_out = json.loads(capsys.readouterr().out)["cutoffs"][0]["left_out_total"]
+    assert left_out < -400.0 * len(before)
+    assert run(command) == 0
+    assert f"Beside it stand {left_out:,.2f}, mostly refunds" in " ".join(capsys.readouterr().out.split())
 
 
 def test_a_narrow_terminal_cuts_no_figure_off(
@@ -175,6 +199,7 @@ def test_rejected_rows_are_written_where_asked(home: Path, tmp_path: Path, capsy
     assert rejected[["row", "rule"]].to_numpy().tolist() == [[2, "no_customer"], [3, "unreadable_date"]]
     told = " ".join(capsys.readouterr().err.split())
     assert "2 rejected" in told
+    assert "2 rejected rows are in" in told
     assert "Most rejected rows: customer_id is empty. --rejected PATH writes them all." in told
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from features.errors import HorizonError
+from features.errors import HorizonError, TrainingError
 from features.history import before
 from features.instants import DAY_US, parse_instant
 from features.orders import OrderLog
@@ -95,6 +95,25 @@ def test_default_horizons_that_do_not_fit_are_dropped_and_named(shop: OrderLog) 
 def test_a_placeholder_date_does_not_make_a_century_of_cutoffs(log_of: Make) -> None:
     log = log_of([("a", "1900-01-01", 1.0), ("a", "2024-03-01", 1.0)])
     assert len(training_cutoffs(log, log.complete_until, 30)) < 70
+
+
+def test_a_shop_began_with_its_first_orders_after_trials_and_placeholders(log_of: Make) -> None:
+    sold = [("b", f"2024-{month:02d}-{day:02d}", 1.0) for month in range(1, 7) for day in range(1, 29)] * 13
+    for first, began in (("2024-01-01", "2024-01-01"), ("2023-12-20", "2023-12-20"), ("2023-12-03", "2024-01-01")):
+        log = log_of([("a", first, 1.0), *sold])
+        assert log.n_rows > 2_000
+        assert log.began_at == parse_instant(began)
+    assert log_of([("a", "2023-11-01", 1.0)] * 9 + sold).began_at == parse_instant("2023-11-01")  # more than a trial
+
+
+def test_no_horizon_at_all_is_the_logs_fault_and_one_that_was_asked_for_the_users(log_of: Make) -> None:
+    log = log_of([("a", "2024-01-01", 1.0), ("a", "2024-01-02", 1.0), ("a", "2024-03-01", 1.0)])
+    with pytest.raises(TrainingError, match="the log has 61 days") as short:
+        checked_horizons(log, log.complete_until, None)
+    assert short.value.exit_code == 1
+    with pytest.raises(HorizonError, match="the log has 61 days") as asked:
+        checked_horizons(log, log.complete_until, [30])
+    assert asked.value.exit_code == 2
 
 
 def test_the_prior_counts_only_customers_whose_horizon_has_passed(log_of: Make) -> None:
