@@ -72,7 +72,7 @@ _ABOUT: Final = {
         OrdersAnswer,
         (OrdersRequest, ORDERS_EXAMPLE),
     ),
-    "delete_order": _About("Delete an order and its refund.", (404, 429, 503, 504)),
+    "delete_order": _About("Delete an order and its refunds.", (404, 429, 503, 504)),
     "customer": _About(
         "Predict what a customer will be worth, from the stored orders.",
         (404, 422, 429, 503, 504),

@@ -56,6 +56,12 @@ _OF_CUSTOMER: Final = sa.select(
     sa.select(_SENT.c.columns).scalar_subquery(),
     ORDERS.c.ordered_at, ORDERS.c.amount, ORDERS.c.order_id, *(ORDERS.c[name] for name in SENDABLE),
 ).where(ORDERS.c.customer_id == sa.bindparam("customer_id"))  # fmt: skip
+_ORDER: Final = ORDERS.alias()
+_DELETE_REFUNDS: Final = sa.delete(ORDERS).where(
+    ORDERS.c.customer_id.in_(sa.select(_ORDER.c.customer_id).where(_ORDER.c.order_id == sa.bindparam("id"))),
+    ORDERS.c.parent_order_id == sa.bindparam("id"),
+    ORDERS.c.refund,
+)
 _DELETE: Final = sa.delete(ORDERS).where(ORDERS.c.order_id == sa.bindparam("id"))
 _DELETE_LINES: Final = sa.delete(ORDERS).where(
     ORDERS.c.order_id == sa.bindparam("id"),
@@ -189,12 +195,15 @@ class OrderStore:
         connection.execute(sa.update(_SENT).where(both != _SENT.c.columns).values(columns=both))
 
     def delete(self, order_id: str) -> bool:
-        """Delete an order and its refund; whether there was one."""
+        """Delete an order and its refunds, under whatever ids; whether there was one."""
         if "\0" in order_id:  # no database stores it
             return False
-        return self.write(
-            lambda connection: connection.execute(_DELETE, {"id": order_id}).rowcount > 0, repeatable=False
-        )
+
+        def both(connection: sa.Connection) -> bool:
+            connection.execute(_DELETE_REFUNDS, {"id": order_id})
+            return connection.execute(_DELETE, {"id": order_id}).rowcount > 0
+
+        return self.write(both, repeatable=False)
 
     def check(self) -> None:
         """Ask for nothing. Raises StoreError when the store does not answer."""

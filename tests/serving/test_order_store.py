@@ -108,6 +108,19 @@ def test_a_refund_under_its_orders_id_stays_beside_it(store: OrderStore) -> None
     assert store.of_customer("anna") is None
 
 
+def test_refunds_with_ids_of_their_own_go_with_their_order(store: OrderStore) -> None:
+    def refund(order_id: str, parent: str, customer: str = "anna", amount: float = -4.0) -> dict[str, Any]:
+        return order(order_id, customer, amount=amount, ordered_at="2024-01-09", parent_order_id=parent)
+
+    post(store, order("1"), order("2"), refund("r1", "1"), refund("r2", "2"), refund("r3", "1", "berta"))
+    post(store, refund("renewal", "1", amount=9.0))
+    assert store.delete("1")
+    assert amounts(store) == {"2": [10.0], "r2": [-4.0], "renewal": [9.0]}
+    assert amounts(store, "berta") == {"r3": [-4.0]}  # another customer's: not this order's
+    assert store.delete("r2")
+    assert amounts(store) == {"2": [10.0], "renewal": [9.0]}
+
+
 @pytest.mark.parametrize(
     ("then", "left"),
     [
