@@ -108,6 +108,8 @@ def _headed(path: str, filesystem: pa_fs.FileSystem, options: ReadOptions) -> _H
     if not text.strip():
         raise OrdersError(f"{path!r} is empty. An order log needs a header row and at least one order.")
     text = text.lstrip("\r\n")
+    if text[:4].lower() == "sep=":
+        raise OrdersError(f"{path!r} begins with a line for Excel, {text.splitlines()[0]!r}: delete that line.")
     delimiter = delimiter_of(text)
     header = next(csv.reader(io.StringIO(text, newline=None), delimiter=delimiter))
     try:

@@ -324,10 +324,11 @@ def test_every_file_of_a_folder_is_read_or_named(tmp_path: Path) -> None:
         (b"PK\x03\x04rest", "is a workbook or an archive"),
         (gzip.compress(HEADER.encode()), r"name that ends in \.gz"),
         ((HEADER + "a,2024-01-01,1\n").encode("utf-16"), "is UTF-16: export it as UTF-8"),
+        (b"\xef\xbb\xbfsep=;\r\ncustomer_id;ordered_at;amount\r\n", "a line for Excel, 'sep=;': delete that line"),
     ],
-    ids=["workbook", "gzip", "utf-16"],
+    ids=["workbook", "gzip", "utf-16", "a line for Excel"],
 )
-def test_what_is_no_text_is_called_what_it_is(tmp_path: Path, content: bytes, says: str) -> None:
+def test_what_is_no_csv_is_called_what_it_is(tmp_path: Path, content: bytes, says: str) -> None:
     (tmp_path / "orders.csv").write_bytes(content)
     with pytest.raises(OrdersError, match=says):
         read_orders(str(tmp_path / "orders.csv"))
