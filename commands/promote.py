@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from commands.options import Name
+
+if TYPE_CHECKING:
+    from training.registry import Registry
 
 
 def promote(
@@ -19,9 +22,10 @@ def promote(
     from training.registry import Registry
 
     place = home()
-    now, before = Registry(place.registry_uri, place.artifacts).promote(name, version)
+    registry = Registry(place.registry_uri, place.artifacts)
+    now, before = registry.promote(name, version)
     known = " already" if before == now else f", before it version {before}" if before else ""
-    say(f"{name} version {now} is champion{known}.")
+    say(f"{name} version {now} is champion{known}.{_changes(registry, name, before, now)}")
 
 
 def rollback(name: Name = "clv") -> None:
@@ -31,5 +35,12 @@ def rollback(name: Name = "clv") -> None:
     from training.registry import Registry
 
     place = home()
-    now, before = Registry(place.registry_uri, place.artifacts).rollback(name)
-    say(f"{name} version {now} is champion again; version {before} is kept as previous.")
+    registry = Registry(place.registry_uri, place.artifacts)
+    now, before = registry.rollback(name)
+    changed = _changes(registry, name, before, now)
+    say(f"{name} version {now} is champion again; version {before} is kept as previous.{changed}")
+
+
+def _changes(registry: Registry, name: str, before: str | None, now: str) -> str:
+    found = registry.changes(name, before, now) if before else []
+    return f" Callers will notice: {'; '.join(found)}." if found else ""

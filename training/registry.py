@@ -40,6 +40,7 @@ from training.trees import N_TREES, TREES
 EXPERIMENT: Final = "clv"
 CHALLENGER, PREVIOUS = "challenger", "previous"
 GATE_TAG: Final = "clv.gate"
+_NOTICED: Final = {"clv.horizons": "horizons", "clv.currency": "currency", "clv.timezone": "time zone"}
 
 
 @contextmanager
@@ -144,6 +145,17 @@ class Registry:
             client.set_registered_model_alias(name, PREVIOUS, aliases[CHAMPION])
             return aliases[PREVIOUS], aliases[CHAMPION]
 
+    def changes(self, name: str, before: str, now: str) -> list[str]:
+        """What a caller would notice of another version beside its numbers: horizons, currency, time zone."""
+        with reachable(self.uri):
+            client = self.client()
+            former, tags = (client.get_model_version(name, version).tags for version in (before, now))
+        return [
+            f"{what} {former[tag]}, now {tags[tag]}"
+            for tag, what in _NOTICED.items()
+            if tag in former and tag in tags and former[tag] != tags[tag]
+        ]
+
     def _experiment(self, client: mlflow.MlflowClient) -> None:
         if client.get_experiment_by_name(EXPERIMENT) is None:
             client.create_experiment(EXPERIMENT, artifact_location=self.artifacts)
@@ -166,6 +178,8 @@ def _version_tags(trained: Trained) -> dict[str, str]:
         GATE_TAG: json.dumps(verdicts),
         "clv.trained_on": trained.provenance.trained_on,
         "clv.horizons": ",".join(map(str, trained.model.horizons)),
+        "clv.currency": trained.provenance.currency,
+        "clv.timezone": trained.provenance.timezone,
     }
 
 
@@ -181,6 +195,8 @@ def _log_run(trained: Trained, intake: Intake) -> None:
         {
             "data_fingerprint": trained.provenance.data_fingerprint,
             "trained_on": trained.provenance.trained_on,
+            "currency": trained.provenance.currency,
+            "timezone": trained.provenance.timezone,
             "git_commit": git_commit(),
         }
     )

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pytest
 from mlflow.exceptions import MlflowException
 
+from commands.cli import run
 from features.catalogue import CATALOGUE
 from features.errors import GateError, RegistryError
 from features.frame import build_features
@@ -113,6 +114,30 @@ def test_the_newest_training_is_challenger_until_it_is_promoted(
     assert registry.promote("clv", f"0{first}") == (first, first)  # what was champion before is still known
     assert registry.rollback("clv") == (second, first)
     assert registry.rollback("clv") == (first, second)
+
+
+def test_what_callers_will_notice_of_another_champion_is_told(
+    registry: Registry,
+    first: str,
+    trained: Trained,
+    intake: Intake,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", registry.uri)
+    good = replace_gate(trained, holds=True)
+    elsewhere = replace(trained.provenance, currency="EUR", timezone="Europe/Berlin")
+    before = registry.record(good, intake, "moved")
+    registry.promote("moved")
+    registry.record(good, intake, "moved")
+    assert run(["promote", "--name", "moved"]) == 0
+    assert capsys.readouterr().err == f"moved version 2 is champion, before it version {before}.\n"
+    registry.record(replace_gate(replace(trained, provenance=elsewhere), holds=True), intake, "moved")
+    assert run(["promote", "--name", "moved"]) == 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert said.endswith("Callers will notice: currency XXX, now EUR; time zone UTC, now Europe/Berlin.")
+    assert run(["rollback", "--name", "moved"]) == 0
+    assert "currency EUR, now XXX" in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_failed_gate_refuses_with_its_figures(registry: Registry, trained: Trained, intake: Intake) -> None:
