@@ -6,6 +6,7 @@ before it (MLflow keeps no history of aliases).
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json
 import logging
@@ -20,6 +21,7 @@ from typing import Final
 import mlflow
 import numpy as np
 import pandas as pd
+import sqlalchemy as sa
 from mlflow.entities import RunStatus
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
@@ -56,6 +58,19 @@ def reachable(uri: str) -> Iterator[None]:
         ) from error
 
 
+@contextmanager
+def _alone(uri: str) -> Iterator[None]:
+    """Hold the lock of a local store: MLflow's migrations of two processes would trip over each other."""
+    database = sa.make_url(uri).database if uri.startswith("sqlite:") else None
+    if database is None:
+        yield
+        return
+    Path(database).parent.mkdir(parents=True, exist_ok=True)
+    with Path(f"{database}.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 @dataclass(frozen=True)
 class Registry:
     """A place where runs and models live.
@@ -80,8 +95,8 @@ class Registry:
         return mlflow.MlflowClient(self.uri, self.uri)
 
     def ensure_reachable(self) -> None:
-        """Fail before hours of work, not after. Raises RegistryError."""
-        with reachable(self.uri):
+        """Fail before hours of work, not after; makes the tables of a new local store. Raises RegistryError."""
+        with reachable(self.uri), _alone(self.uri):
             self.client().search_experiments(max_results=1)
 
     def record(self, trained: Trained, intake: Intake, name: str) -> str:

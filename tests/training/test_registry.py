@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -238,6 +240,14 @@ def test_a_damaged_local_copy_is_fetched_again(registry: Registry, first: str, t
     store = ModelStore(registry.uri, tmp_path)
     (store.bundle_folder("clv", first) / "churn_30.txt").write_text("damaged")
     assert store.load("clv", first).version == first
+
+
+def test_first_trainings_at_once_make_one_store(tmp_path: Path) -> None:
+    code = "import sys; from training.registry import Registry; Registry(sys.argv[1]).ensure_reachable()"
+    words = [sys.executable, "-c", code, f"sqlite:///{tmp_path / 'new' / 'mlflow.db'}"]
+    running = [subprocess.Popen(words, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    told = [process.communicate()[1] for process in running]
+    assert [process.returncode for process in running] == [0, 0], told
 
 
 def test_an_unreachable_registry_is_said_plainly(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
