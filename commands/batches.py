@@ -183,7 +183,7 @@ def read_to_train(orders: OrderSource, memory: str, predictions: str | None = No
     from commands.console import counting, say
     from commands.output import refuse_overwriting
     from commands.settings import home
-    from features.reading import refuse_unreadable
+    from features.reading import UNREADABLE_TO_TRAIN, refuse_unreadable
     from features.sampling import read_sample
     from serving.in_parts import Target
     from serving.unfinished import remove_abandoned
@@ -203,7 +203,7 @@ def read_to_train(orders: OrderSource, memory: str, predictions: str | None = No
         remove_abandoned(folder)
     orders.write_rejected(iter([intake.rejected]))
     say(intake.accounts.summary())
-    refuse_unreadable(intake.accounts)
+    refuse_unreadable(intake.accounts, UNREADABLE_TO_TRAIN)
     if intake.log.n_customers < intake.accounts.n_customers:
         say(f"{intake.log.n_customers:,} of the customers were drawn, alike in activity, to learn from.")
     return intake

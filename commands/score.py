@@ -76,20 +76,13 @@ def score(
     )
     about = {"model": identity(loaded), "question": repr(question), "as_of": as_of}
     with batch(orders, out, about, engine=engine, memory=memory, resume=resume) as doing:
-        moment = instant(as_of, doing.complete_until)
-        if moment > doing.complete_until:
+        until = doing.complete_until
+        moment = instant(as_of, until)
+        if moment > until:
             say(
-                f"The log is complete only until {isoformat(doing.complete_until)}: from then to {isoformat(moment)} "
-                "every customer is taken to have been silent."
+                f"The log is complete only until {isoformat(until)}: from then to {isoformat(moment)} every customer "
+                "is taken to have been silent."
             )
-        if moment < parse_instant(loaded.provenance.trained_on):
-            say(
-                f"The model has learned from orders until {loaded.provenance.trained_on}, later than as_of: these "
-                "scores look better than they are beside what came next. `clv backtest` compares honestly."
-            )
-        silent_days = (doing.now - doing.complete_until) // DAY_US
-        if as_of is None and silent_days > _STALE_DAYS:
-            say(f"The last order is {silent_days:,} days old: the scores are of the midnight after it, not of today.")
         scored_at = isoformat(doing.now)
         work = Work(
             "scoring",
@@ -99,6 +92,11 @@ def score(
         into = _store(scored_at, loaded) if out == STORE else out
         done = doing.run(work, into, out_table)
     _tell(done.made, loaded, moment, interval_level)
+    if moment < parse_instant(loaded.provenance.trained_on):
+        say("That is before the model was trained: beside what came next these scores look better than they are.")
+    silent_days = (doing.now - until) // DAY_US
+    if as_of is None and silent_days > _STALE_DAYS:
+        say(f"The last order is {silent_days:,} days old: the scores are of the midnight after it, not of today.")
 
 
 def _store(scored_at: str, bundle: Bundle) -> AbstractContextManager[Writer]:

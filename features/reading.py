@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Final
 
 from features.accounts import Accounts
 from features.errors import OrdersError
@@ -13,6 +14,9 @@ from features.sources import open_raw
 from features.validation import Intake, validate
 
 _log = logging.getLogger(__name__)
+UNREADABLE_TO_TRAIN: Final = 0.1
+UNREADABLE_TO_SCORE: Final = 0.5
+"""Share of rows with a date or an amount that cannot be read, from which on nothing is made of a log."""
 
 
 def read_orders(source: str, options: ReadOptions | None = None, *, now: int | None = None) -> Intake:
@@ -41,13 +45,13 @@ def read_orders(source: str, options: ReadOptions | None = None, *, now: int | N
     return intake
 
 
-def refuse_unreadable(accounts: Accounts) -> None:
-    """Raise OrdersError where a tenth of the rows or more have a date or an amount that cannot be read.
+def refuse_unreadable(accounts: Accounts, least: float) -> None:
+    """Raise OrdersError where dates and amounts of this share of the rows, or more, cannot be read.
 
-    A value that is not there is no such one. What such customers did would be told from their other orders alone.
+    A value that is not there is no such one. What these customers did would be told from their other orders alone.
     """
     dates, amounts = accounts.date_forms.total(), accounts.amount_forms.total()
-    if dates + amounts and 10 * (dates + amounts) >= accounts.n_read:
+    if dates + amounts and dates + amounts >= least * accounts.n_read:
         lost = " and ".join(f"{what} of {n:,}" for what, n in (("dates", dates), ("amounts", amounts)) if n)
         raise OrdersError(
             f"{lost.capitalize()} of {accounts.n_read:,} rows could not be read, and the others alone would tell "

@@ -22,7 +22,7 @@ from features.options import ReadOptions
 from features.orders import OrderLog
 from features.parts import Parts, Split, part_orders, parts_in
 from features.raw import RawSource
-from features.reading import refuse_unreadable
+from features.reading import UNREADABLE_TO_SCORE, refuse_unreadable
 from serving.output import Writer, parquet, replace_folder
 from serving.tally import NOTHING_MADE, Tally
 from serving.unfinished import ORDERS, Unfinished, is_unfinished, remove, remove_abandoned, unfinished
@@ -115,13 +115,13 @@ class Batch:
         if self.unfinished is None:
             intake = self.parts.intake(0)
             on_rejected(iter([intake.rejected]))
-            refuse_unreadable(intake.accounts)
+            refuse_unreadable(intake.accounts, UNREADABLE_TO_SCORE)
             with writing as writer:
                 return Done(intake.accounts, work.rows(intake.log, writer, on_rows))
         making = _Making(self.parts, self.unfinished, work)
         done = making.all(n_threads, on_rows)
         on_rejected(making.tables(_REJECTED))
-        refuse_unreadable(done.read)
+        refuse_unreadable(done.read, UNREADABLE_TO_SCORE)
         if folder is not None:
             replace_folder(self.unfinished.files(_ROWS), folder)
         else:

@@ -35,7 +35,7 @@ from features.options import ReadOptions
 from features.parsing import text_codes
 from features.parts import rows_at_once
 from features.raw import RawOrders
-from features.reading import refuse_unreadable, refuse_unusable
+from features.reading import UNREADABLE_TO_SCORE, refuse_unreadable, refuse_unusable
 from features.validation import currency_of, rules_broken
 from serving.in_parts import Done, Work
 from serving.java import find_java
@@ -170,7 +170,7 @@ class SparkBatch:
         done = sum((Done.from_json(note["done"]) for note in notes), Done())
         if not done.read.n_valid:
             refuse_unusable(done.read, self.shown)
-        refuse_unreadable(done.read)
+        refuse_unreadable(done.read, UNREADABLE_TO_SCORE)
         return done
 
     def _latest(self) -> list[tuple[int, int]]:
