@@ -8,7 +8,7 @@ horizon, 0 (the default) the shortest one fitted, and the moment the features ar
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -21,6 +21,10 @@ from features.errors import listed
 from features.instants import parse_instant
 from features.matrix import FeatureMatrix
 from model.bundle import Bundle, load_bundle
+
+_LOW: Final = np.array([-np.inf if entry.low is None else entry.low for entry in CATALOGUE])
+_HIGH: Final = np.array([np.inf if entry.high is None else entry.high for entry in CATALOGUE])
+_NEVER_NULL: Final = np.array([entry.null == NEVER for entry in CATALOGUE])
 
 
 class ClvPyfunc(PythonModel):
@@ -65,19 +69,15 @@ class ClvPyfunc(PythonModel):
 def _features(frame: pd.DataFrame) -> FloatArray:
     """Columns of the catalogue, shape (n, n_features); one that is not there is null."""
     values = np.ascontiguousarray(frame.reindex(columns=list(CATALOGUE.names)).to_numpy(dtype=np.float64))
-    for entry, column in zip(CATALOGUE, values.T, strict=True):
-        low = -np.inf if entry.low is None else entry.low
-        high = np.inf if entry.high is None else entry.high
-        wrong = np.isinf(column) | (column < low) | (column > high)
-        if entry.null == NEVER:
-            wrong |= np.isnan(column)
-        if wrong.any():
-            first = int(wrong.argmax())
-            raise ValueError(
-                f"{entry.name} is {column[first]} in row {first} (from 0), and {wrong.sum():,} rows in all hold what "
-                f"it cannot be: its values are finite, from {low} to {high}, and null where: {entry.null}. Customers "
-                "without an order have no features."
-            )
+    wrong = np.isinf(values) | (values < _LOW) | (values > _HIGH) | (np.isnan(values) & _NEVER_NULL)
+    if wrong.any():
+        row, place = np.argwhere(wrong)[0]
+        entry = CATALOGUE[CATALOGUE.names[place]]
+        raise ValueError(
+            f"{entry.name} is {values[row, place]} in row {row} (from 0), and {wrong[:, place].sum():,} rows in all "
+            f"hold what it cannot be: its values are finite, from {_LOW[place]} to {_HIGH[place]}, and null where: "
+            f"{entry.null}. Customers without an order have no features."
+        )
     return values
 
 
