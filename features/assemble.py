@@ -152,9 +152,13 @@ def _repeated(
             broken[rows[dropped]] = Rule.REPEATED_LINE_ITEM
         return dropped
     identical = same & (order_id >= 0)
-    kind = 2 * order_id + (orders.amount[rows] < 0.0)  # a refund under its order's id is no copy of the order
+    kind = order_id.astype(np.int64)
+    refunds = np.flatnonzero((order_id >= 0) & (orders.amount[rows] < 0.0))
+    if len(refunds):  # no copies of their order, nor, at other times, of one another
+        each = np.stack([order_id[refunds], orders.ordered_at[rows[refunds]]])
+        kind[refunds] = len(orders.texts[ORDER_ID].values) + np.unique(each, axis=1, return_inverse=True)[1].ravel()
     left = np.flatnonzero((order_id >= 0) & ~identical)
-    counts = np.bincount(kind[left], minlength=2 * len(orders.texts[ORDER_ID].values))
+    counts = np.bincount(kind[left], minlength=int(kind.max()) + 1)
     conflicting = np.flatnonzero((order_id >= 0) & (counts[kind] > 1))
     broken[rows[identical]] = Rule.REPEATED_ORDER_ID
     broken[rows[conflicting]] = Rule.CONFLICTING_ORDER_ID

@@ -5,7 +5,7 @@
     │   └── HorizonError     422  exit 2   a horizon that was not fitted, or is longer than the history
     ├── OrdersError          422  exit 1   the order log cannot be used as a whole
     ├── TrainingError        422  exit 1   the log is readable but not fit to train on
-    │   └── LeakError        500  exit 1   a fit or a backtest would see the future: a fault of the code
+    ├── LeakError            500  exit 1   a fit or a backtest would see the future: a fault of the code
     ├── BundleError          503  exit 1   no model, or one that is damaged or of another version
     ├── RegistryError        503  exit 1   the model registry is unreachable or lacks what was asked
     ├── GateError            409  exit 1   the promotion gate says no
@@ -55,7 +55,7 @@ class TrainingError(ClvError):
     status, code = 422, "not_trainable"
 
 
-class LeakError(TrainingError):
+class LeakError(ClvError):
     """A fit or a backtest would see what it must predict: a fault of the code, never of the data."""
 
     status, code = 500, "leak"

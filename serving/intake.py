@@ -92,10 +92,11 @@ def _is_line(row: Row) -> bool:
 
 
 def _conflict(rows: Sequence[Row]) -> str | None:
-    """Why rows of one order id cannot be the lines of one order and its refund."""
+    """Why rows of one order id cannot be the lines of one order and its refunds."""
     if len({row[CUSTOMER_ID] for row in rows}) > 1:
         return "The order id stands on rows of different customers: send one order of one customer."
-    for part in parts_of(rows).values():
-        if len(part) > 1 and not all(map(_is_line, part)):
+    for refund, part in parts_of(rows).items():
+        moments = {row[ORDERED_AT] for row in part}
+        if len(part) > 1 and not all(map(_is_line, part)) and not (refund and len(moments) == len(part)):
             return "The order id stands on several rows without product_id or quantity: send one row per order."
     return None

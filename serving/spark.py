@@ -201,8 +201,8 @@ class SparkBatch:
         found = self._sound.select(CURRENCY).distinct().limit(1_000).toArrow().column(0)
         return replace(self.options, currency=currency_of(text_codes(found, CURRENCY), self.options))
 
-    def _conflicting(self) -> frozenset[tuple[str, bool]]:
-        """Order ids, with whether it is a refund, that stand on rows which differ, and in more than one part."""
+    def _conflicting(self) -> frozenset[tuple[str, int]]:
+        """Order ids, with the moment of a refund, that stand on rows which differ, and in more than one part."""
         names = self.frame.columns
         if ORDER_ID not in names or any(name in names for name in LINE_ITEM_COLUMNS):
             return frozenset()

@@ -30,11 +30,12 @@ KIND: Final = "clv_kind"
 ROWS, DONE, FAILED = "rows", "done", "failed"
 
 
-def kinds_of(raw: RawOrders, options: ReadOptions) -> list[tuple[str, bool]]:
-    """Order id of each row, empty where it has none, and whether the row is a refund."""
+def kinds_of(raw: RawOrders, options: ReadOptions) -> list[tuple[str, int]]:
+    """Order id of each row, empty where it has none, and the moment of a refund, 0 of an order."""
     ids = text_codes(raw.table.column(ORDER_ID), ORDER_ID)
     texts = np.append(ids.values, "")[ids.codes]
-    return list(zip(texts.tolist(), (amounts(raw.table, options) < 0.0).tolist(), strict=True))
+    refunded_at = np.where(amounts(raw.table, options) < 0.0, instants(raw.table.column(ORDERED_AT), options), 0)
+    return list(zip(texts.tolist(), refunded_at.tolist(), strict=True))
 
 
 def latest_of(rows: pa.Table, options: ReadOptions, now: int) -> pa.RecordBatch:
@@ -57,12 +58,12 @@ class Reading:
     Attributes
     ----------
     conflicting
-        Order ids, with whether it is a refund, that stand on rows which differ, in whatever part.
+        Order ids, with the moment of a refund, that stand on rows which differ, in whatever part.
     """
 
     options: ReadOptions
     now: int
-    conflicting: frozenset[tuple[str, bool]]
+    conflicting: frozenset[tuple[str, int]]
 
     def intake(self, rows: pa.Table) -> Intake:
         """Read and validate the rows of a part."""

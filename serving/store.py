@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from mlflow.exceptions import MlflowException
 
 from features.engines import hidden
 from features.errors import BundleError, RegistryError, listed
+from features.locks import locked
 from model.bundle import CHAMPION, REGISTERED, Bundle, load_bundle
 
 
@@ -61,9 +61,9 @@ class ModelStore:
             kept_as = hashlib.sha256(f"{self.uri} {run}".encode()).hexdigest()[:8]  # numbers repeat between registries
             folder = self.folder / f"{name}-{number}-{kept_as}"
             if not _is_whole(folder):
-                mlflow.set_tracking_uri(self.uri)
-                mlflow.set_registry_uri(self.uri)
-                self._download(name, number, folder)
+                with locked(folder.with_name(f".{folder.name}.lock")):
+                    if not _is_whole(folder):  # another process may have fetched it meanwhile
+                        self._download(name, number, folder)
             return folder
 
     def load(self, name: str, version: str | None = None) -> Bundle:
@@ -71,9 +71,11 @@ class ModelStore:
         return load_bundle(self.bundle_folder(name, version))
 
     def _download(self, name: str, version: str, folder: Path) -> None:
-        beside = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
+        mlflow.set_tracking_uri(self.uri)
+        mlflow.set_registry_uri(self.uri)
+        beside = folder.with_name(f".{folder.name}.partial")
         shutil.rmtree(beside, ignore_errors=True)
-        beside.mkdir(parents=True)
+        beside.mkdir()
         uri = f"models:/{name}/{version}"
         fetched = Path(
             mlflow.artifacts.download_artifacts(artifact_uri=f"{uri}/artifacts/bundle", dst_path=str(beside))

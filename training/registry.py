@@ -6,14 +6,13 @@ before it (MLflow keeps no history of aliases).
 
 from __future__ import annotations
 
-import fcntl
 import io
 import json
 import logging
 import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr
+from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -30,6 +29,7 @@ from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, Tens
 from features.catalogue import CATALOGUE
 from features.engines import hidden
 from features.errors import GateError, RegistryError, listed
+from features.locks import locked
 from features.validation import Intake
 from model.bundle import CHAMPION, save_bundle
 from training.card import model_card
@@ -58,17 +58,10 @@ def reachable(uri: str) -> Iterator[None]:
         ) from error
 
 
-@contextmanager
-def _alone(uri: str) -> Iterator[None]:
-    """Hold the lock of a local store: MLflow's migrations of two processes would trip over each other."""
+def _alone(uri: str) -> AbstractContextManager[None]:
+    """Lock of a local store: MLflow's migrations of two processes would trip over each other."""
     database = sa.make_url(uri).database if uri.startswith("sqlite:") else None
-    if database is None:
-        yield
-        return
-    Path(database).parent.mkdir(parents=True, exist_ok=True)
-    with Path(f"{database}.lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+    return locked(Path(f"{database}.lock")) if database else nullcontext()
 
 
 @dataclass(frozen=True)

@@ -161,6 +161,14 @@ def test_quantities_that_contradict_their_amount_are_told(csv_of: Write) -> None
     assert "1 rows have a quantity below 0 and an amount above" in accounts.summary()
 
 
+def test_an_order_may_be_refunded_bit_by_bit_under_its_id(csv_of: Write) -> None:
+    rows = ["-01,100", "-05,-10", "-09,-20", "-09,-20", "-11,-1", "-11,-2"]
+    path = csv_of("customer_id,ordered_at,amount,order_id\n" + "".join(f"a,2024-01{row},o1\n" for row in rows))
+    intake = read_orders(path)
+    assert intake.log.amount.tolist() == [100.0, -10.0, -20.0]
+    assert rules(intake) == {"repeated_order_id": 1, "conflicting_order_id": 2}  # of one moment
+
+
 def test_a_repeated_order_id_without_line_items(csv_of: Write) -> None:
     path = csv_of(
         "customer_id,ordered_at,amount,order_id\na,2024-01-01,1,o1\na,2024-01-01,1,o1\n"

@@ -108,6 +108,15 @@ def test_a_refund_under_its_orders_id_stays_beside_it(store: OrderStore) -> None
     assert store.of_customer("anna") is None
 
 
+def test_several_refunds_under_their_orders_id_come_in_one_call(store: OrderStore) -> None:
+    bits = [order("1", amount=-amount, ordered_at=f"2024-01-{day:02}") for day, amount in ((6, 1.0), (7, 2.0))]
+    assert post(store, order("1"), *bits)["refused"] == []
+    assert amounts(store) == {"1": [-2.0, -1.0, 10.0]}
+    at_once = post(store, bits[0], {**bits[0], "amount": -3.0})
+    assert {row["error"]["code"] for row in at_once["refused"]} == {"conflicting_order"}
+    assert amounts(store) == {"1": [-2.0, -1.0, 10.0]}
+
+
 def test_refunds_with_ids_of_their_own_go_with_their_order(store: OrderStore) -> None:
     def refund(order_id: str, parent: str, customer: str = "anna", amount: float = -4.0) -> dict[str, Any]:
         return order(order_id, customer, amount=amount, ordered_at="2024-01-09", parent_order_id=parent)

@@ -194,6 +194,11 @@ def test_order_ids_of_several_customers_are_judged_side_by_side(both: Both) -> N
         for n in range(100)
         for amount, status in [("20", "completed" if n < 50 else "failed"), ("-3", "completed")]
     ]
+    rows += [
+        {"customer_id": f"e{n}", "order_id": f"o{n}", **alone, "ordered_at": day, "amount": "-1"}
+        for n in range(9)
+        for day in ("2024-01-06", "2024-01-07")
+    ]
     rows += [{"customer_id": "c7", "order_id": "o7", **alone, "amount": "gift"}]
     pq.write_table(pa.Table.from_pylist(rows), "orders.parquet")
     said = both("features", "orders.parquet")

@@ -14,6 +14,7 @@ from features.instants import DAY_US
 from features.orders import OrderLog
 from training.backtest import run_case
 from training.cutoffs import training_cutoffs
+from training.train import train
 from training.trees import N_FOLDS
 
 
@@ -42,3 +43,15 @@ def test_a_calibration_fold_that_shares_customers_is_refused(shop: OrderLog, mon
     monkeypatch.setattr(training.parts, "fold_of", by_row)
     with pytest.raises(LeakError, match="customers have rows in more than one fold"):
         run_case(shop, shop.complete_until - 60 * DAY_US, 60)
+
+
+def test_a_leak_at_a_default_horizon_ends_the_training(shop: OrderLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A log too thin for one of them only drops it."""
+
+    def overlapping(log: OrderLog, as_of: int, horizon_days: int) -> list[int]:
+        late = 5 * DAY_US if horizon_days == 90 else 0
+        return [cutoff + late for cutoff in training_cutoffs(log, as_of, horizon_days)]
+
+    monkeypatch.setattr(training.fitting, "training_cutoffs", overlapping)
+    with pytest.raises(LeakError, match="must be over before the moment"):
+        train(shop, shop.complete_until, None, "UTC")
