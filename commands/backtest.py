@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from commands.batches import Memory, ask_about, read_to_train
-from commands.options import Format, OrderSource, reads_orders, require_folder, wants_json
+from commands.options import Format, OrderSource, reads_orders, require_rows_file, wants_json
 
 
 @reads_orders
@@ -46,7 +46,7 @@ def backtest(
     from training.examples import Snapshots
 
     as_json, rivals = wants_json(format_), _checked(rival or [])
-    require_folder("--predictions", predictions)
+    require_rows_file("--predictions", predictions)
     if not (isfinite(margin) and isfinite(contact_cost)):
         raise UsageError(f"--margin {margin} and --contact-cost {contact_cost} must be finite numbers.")
     intake = read_to_train(orders, memory, predictions)

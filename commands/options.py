@@ -133,7 +133,7 @@ def reads_orders(command: C) -> C:
     def with_orders(orders: str, **given: Any) -> None:
         reading = {key: given.pop(key) for key in _READING}
         rejected = reading.pop("rejected")
-        require_folder("--rejected", rejected)
+        require_rows_file("--rejected", rejected)
         command(
             OrderSource(orders, read_options(reading.pop("map_"), **reading), rejected),
             **given,
@@ -187,9 +187,18 @@ def now_us() -> int:
     return time.time_ns() // 1000
 
 
-def require_folder(option: str, path: str | None) -> None:
-    """Refuse, before any work, a file whose folder is not there. Raises UsageError."""
-    if path is not None and not Path(path).absolute().parent.is_dir():
+def require_rows_file(option: str, path: str | None) -> None:
+    """Refuse, before any work, a file of a kind that is not written, or in a folder that is not there.
+
+    Raises UsageError.
+    """
+    from serving.output import ENDINGS
+
+    if path is None:
+        return
+    if not path.lower().endswith(ENDINGS):
+        raise UsageError(f"{option} {path!r} must end in {', '.join(ENDINGS[:-1])} or {ENDINGS[-1]}.")
+    if not Path(path).absolute().parent.is_dir():
         raise UsageError(f"{option} {path!r} lies in a folder that does not exist.")
 
 

@@ -31,6 +31,8 @@ _TABLES: Final = {
         "drop_repeated_lines",
     },
 }
+_DATABASES: Final = ("sqlite", "postgresql", "mysql", "mssql")
+"""Of MLflow's URIs: without a place for them it would put artefacts into the working folder."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,8 @@ class Home:
 
     @property
     def artifacts(self) -> str | None:
-        """Where artefacts of the local store go; None for a server, which knows."""
-        return None if os.environ.get("MLFLOW_TRACKING_URI") else (self.folder.resolve() / "artifacts").as_uri()
+        """Where artefacts go beside a database; None for an MLflow server, which knows."""
+        return (self.folder.resolve() / "artifacts").as_uri() if self.registry_uri.startswith(_DATABASES) else None
 
     @property
     def run(self) -> Path:

@@ -41,7 +41,6 @@ _OVERLAP: Final = 0.01
 _PHONE: Final = re.compile(r"'?\+?[\d\s().-]{10,}")
 _PHONE_DIGITS: Final = 10
 """What stands before the last ones is a country's code, or what is dialled in its place."""
-_SHOWN: Final = 5
 
 
 def doubts(log: OrderLog, *, drawn: bool = False) -> list[str]:
@@ -58,7 +57,7 @@ def doubts(log: OrderLog, *, drawn: bool = False) -> list[str]:
     old, a_day = _long_ago(a_day)
     each = np.bincount(events.customer_of_row[ordered], minlength=log.n_customers)
     of_rows = [*old, *_gap(log, a_day), *_thin_end(a_day), *_totals_on_lines(log), *_doubled(log)]
-    return of_rows if drawn else [*of_rows, *_heavy(log, each), *_alike(log)]
+    return of_rows if drawn else [*of_rows, *_heavy(each), *_alike(log)]
 
 
 def _long_ago(a_day: IntArray) -> tuple[list[str], IntArray]:
@@ -157,15 +156,15 @@ def _doubled(log: OrderLog) -> Iterator[str]:
         )
 
 
-def _heavy(log: OrderLog, orders: IntArray) -> Iterator[str]:
+def _heavy(orders: IntArray) -> Iterator[str]:
     """One id that is no customer."""
     if np.count_nonzero(orders) < _MANY:
         return
     second, most = np.partition(orders, -2)[-2:]
     if most >= _HEAVY_SHARE * orders.sum() and most >= _HEAVIER * second:
         yield (
-            f"{log.customer_ids[orders.argmax()]!r} has {most / orders.sum():.0%} of all orders, {most:,}, the next "
-            f"one {second:,}: a guest account or a till? What is no customer is better left out of the export."
+            f"One customer id has {most / orders.sum():.0%} of all orders, {most:,}, the next one {second:,}: a guest "
+            "account or a till? What is no customer is better left out of the export."
         )
 
 
@@ -174,27 +173,31 @@ def _alike(log: OrderLog) -> Iterator[str]:
     ids = [str(one) for one in log.customer_ids]
     phones = any(_PHONE.fullmatch(one) and not one.isdecimal() for one in ids)
     folded = [_folded(one, phones) for one in ids]
-    counts = Counter(folded)
-    alike = [(one, key) for one, key in zip(ids, folded, strict=True) if counts[key] > 1]
+    counts = Counter(key for key, _ in folded)
+    alike = [how for key, how in folded if counts[key] > 1]
     if alike:
-        shown = ", ".join([repr(one) for one, key in alike if key == alike[0][1]][:_SHOWN])
+        ways = sorted(set().union(*alike))
         yield (
-            f"{len(alike):,} customer ids differ from another only by spaces around them, zeros in front, .0 behind, "
-            f"an address's capitals or how a phone number is written ({shown}) and count as different ones: if they "
-            "are the same, write them alike before they are read, in a sheet by LOWER(TRIM(…)), of phone numbers the "
-            "last ten digits."
+            f"{len(alike):,} customer ids differ from another only by {', '.join(ways)} and count as different ones: "
+            "if they are the same, write them alike before they are read, in a sheet by LOWER(TRIM(…)), of phone "
+            "numbers the last ten digits."
         )
 
 
-def _folded(name: str, phones: bool) -> str:
-    """An id without what is easily changed on the way; capitals matter in ids that are no e-mail addresses.
+def _folded(name: str, phones: bool) -> tuple[str, set[str]]:
+    """An id without what is easily changed on the way, and what that was.
 
-    Long numbers are phone numbers where `phones` are among the ids.
+    Capitals matter in ids that are no e-mail addresses; long numbers are phone numbers where `phones` are among ids.
     """
     bare = name.strip()
+    spaces = {"spaces around them"} if bare != name else set()
     if "@" in bare:
-        return bare.casefold()
+        return bare.casefold(), spaces | ({"an address's capitals"} if bare != bare.casefold() else set())
     if phones and _PHONE.fullmatch(bare):
-        return re.sub(r"\D", "", bare)[-_PHONE_DIGITS:]
+        return re.sub(r"\D", "", bare)[-_PHONE_DIGITS:], {"how a phone number is written"}
     whole = re.sub(r"\.0+$", "", bare)
-    return whole.lstrip("0") or "0" if whole.isdecimal() else bare
+    if not whole.isdecimal():
+        return bare, spaces
+    number = whole.lstrip("0") or "0"
+    behind = {"`.0` behind"} if whole != bare else set()
+    return number, spaces | behind | ({"zeros in front"} if number != whole else set())

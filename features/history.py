@@ -39,6 +39,12 @@ def before(log: OrderLog, as_of: int) -> OrderLog:
     return past if past.complete_until <= as_of else replace(past, complete_until=as_of)
 
 
+def _edge(days: int) -> int:
+    if days not in WINDOW_EDGES_DAYS:
+        raise ValueError(f"no window begins or ends {days} days before as_of: add it to WINDOW_EDGES_DAYS")
+    return WINDOW_EDGES_DAYS.index(days)
+
+
 class Purchases(Segments):
     """Orders with a positive value: the `o` of every feature definition. `log` ends before `as_of`.
 
@@ -136,17 +142,17 @@ class Purchases(Segments):
 
     def orders_within(self, days: int) -> FloatArray:
         """Orders in [as_of - days, as_of), cut on microseconds; `days` is one of WINDOW_EDGES_DAYS."""
-        orders, _ = self._since_edges[WINDOW_EDGES_DAYS.index(days)]
+        orders, _ = self._since_edges[_edge(days)]
         return orders
 
     def net_value(self, days: int) -> FloatArray:
         """Net value of the events in [as_of - days, as_of)."""
-        _, value = self._since_edges[WINDOW_EDGES_DAYS.index(days)]
+        _, value = self._since_edges[_edge(days)]
         return value
 
     def net_value_before(self, until: int, days: int) -> FloatArray:
         """Net value of the events in [as_of - days, as_of - until)."""
-        edges = slice(WINDOW_EDGES_DAYS.index(until) + 1, WINDOW_EDGES_DAYS.index(days) + 1)
+        edges = slice(_edge(until) + 1, _edge(days) + 1)
         return reduce(np.add, self._between_edges[1, edges])
 
     def halved(self, days: int) -> FloatArray:

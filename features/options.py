@@ -64,8 +64,9 @@ class ReadOptions:
             raise UsageError("--table and --query exclude each other: give one.")
         if self.decimal == self.thousands:
             raise UsageError(f"--decimal and --thousands are both {self.decimal!r}: they must differ.")
-        if len(self.decimal) != 1:
-            raise UsageError(f"--decimal must be one character, got {self.decimal!r}.")
+        for option, mark in (("--decimal", self.decimal), ("--thousands", self.thousands)):
+            if mark is not None and len(mark) != 1:
+                raise UsageError(f"{option} must be one character, got {mark!r}.")
         if self.currency is not None and not re.fullmatch("[A-Z]{3}", self.currency):
             raise UsageError(f"--currency {self.currency!r} is no ISO 4217 code: three capitals, such as EUR.")
 

@@ -212,7 +212,7 @@ class Segments:
         marks
             Which key bears which mark, shape (n_marks, n_keys).
         """
-        width = int(self.lengths.max()).bit_length()
+        width = max(1, int(self.lengths.max()).bit_length())
         counts = np.empty((len(marks), self.n_customers))
         for first in range(0, len(marks), 62 // width):
             some = marks[first : first + 62 // width]

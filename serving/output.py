@@ -19,6 +19,8 @@ import pyarrow.parquet as pq
 from features.errors import OutputError, UsageError, listed
 
 TABLE: Final = "clv_scores"
+ENDINGS: Final = (".parquet", ".csv", ".csv.gz")
+"""Of files that rows are written to."""
 _OURS: Final = re.compile(r"part-\d{5}\.parquet")
 
 
@@ -38,7 +40,7 @@ def checked_out(out: str) -> None:
         engine_for(out).dispose()
     elif is_folder(out):
         _check_folder(out)
-    elif not out.lower().endswith((".parquet", ".csv", ".csv.gz")):
+    elif not out.lower().endswith(ENDINGS):
         raise UsageError(
             f"--out {out!r}: write to a path that ends in .parquet, .csv or .csv.gz, to a folder of Parquet files (a "
             "path that ends in /), or to a SQLAlchemy URL."

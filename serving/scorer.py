@@ -25,7 +25,7 @@ from model.spread import DEFAULT_LEVEL
 from model.standing import rfm_scores
 from model.terms import NET_VALUE, Terms, factors
 from serving import lifecycle
-from serving.segments import FEATURES, segments
+from serving.segments import FEATURES, LIKE_A_EURO, segments
 
 _FACTS: Final = {
     "historic_clv": "historic_clv",
@@ -200,7 +200,7 @@ def score(
         as_of=as_of,
         known=known,
         facts=facts,
-        place=_place(model, matrix, everyone, known, past),
+        place=_place(bundle, matrix, everyone, known, past),
         predictions=predictions,
         net=predictions if taken is everyone else _chosen(everyone, question.horizons),
         reasons=_reasons_of(model, matrix, answers, question) if question.explained and len(matrix.customers) else (),
@@ -217,7 +217,8 @@ def _reasons_of(
     return tuple(found[place].scaled(by[:, place]) for place in places)
 
 
-def _place(model: ClvModel, matrix: FeatureMatrix, answers: Predictions, known: BoolArray, past: OrderLog) -> Place:
+def _place(bundle: Bundle, matrix: FeatureMatrix, answers: Predictions, known: BoolArray, past: OrderLog) -> Place:
+    model = bundle.model
     primary = answers.place(model.primary_horizon)
     _, more_value = model.season.shifts(matrix.as_of)
     percentile = model.standing.percentile(answers.clv[:, primary] * np.where(known, np.exp(-more_value[primary]), 1.0))
@@ -234,6 +235,8 @@ def _place(model: ClvModel, matrix: FeatureMatrix, answers: Predictions, known: 
         "value_tier": tiers[known],
         "purchase_probability": answers.purchase_probability[known, primary],
     }
+    if bundle.provenance.currency not in LIKE_A_EURO:
+        columns["spend_max"] = np.full(len(columns["spend_max"]), np.nan)
     named = segments(columns, matrix.as_of, model.standing)
     return Place(percentile, tiers, statuses, rfm, _for_all(lifecycle.flags(matrix), known), _for_all(named, known))
 

@@ -16,6 +16,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 
 from features.arrays import AnyArray, BoolArray
+from features.columns import UNKNOWN_CURRENCY
 from features.instants import from_us
 from model.standing import Standing
 from serving.patterns import names_of
@@ -49,6 +50,9 @@ FEATURES: Final = (
     "tenure_days", "peak_quarter_share",
 )  # fmt: skip
 """Features that the rules read."""
+
+LIKE_A_EURO: Final = frozenset({"EUR", "USD", "GBP", "CHF", "CAD", "AUD", "NZD", "SGD", UNKNOWN_CURRENCY})
+"""Currencies in which an order above 150 is a large one; in others `spend_max` is not known to the rules."""
 
 _OPERATORS: Final[Mapping[str, Callable[[Any, Any], Any]]] = {
     "==": operator.eq,

@@ -22,7 +22,7 @@ def data_fingerprint(log: OrderLog) -> str:
 
 
 def git_commit() -> str:
-    """Commit of this checkout, with `+changes` when files differ; `unknown` outside one."""
+    """Commit of this checkout, with `+changes` when files differ; `unknown` where this file is part of none."""
     folder = Path(__file__).resolve().parent
 
     def git(*words: str) -> str:
@@ -36,6 +36,7 @@ def git_commit() -> str:
         return done.stdout.strip()
 
     try:
+        git("ls-files", "--error-unmatch", Path(__file__).name)  # else the repository around an installed copy
         return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain", "-uno") else "")
     except (OSError, subprocess.SubprocessError):
         return "unknown"

@@ -19,7 +19,7 @@ from features.instants import DAY_US
 from features.matrix import FeatureMatrix
 from features.orders import OrderLog
 from model.baselines import BgNbdGammaGamma
-from model.btyd import GammaGamma, summarise
+from model.btyd import GammaGamma, Summary, summarise
 from model.predictions import Model, Predictions, joined
 from model.standing import N_SCORES, rfm_edges, rfm_scores
 from training.btyd import fit_bg_nbd, fit_gamma_gamma
@@ -154,25 +154,27 @@ def simulated_bounds(model: BgNbdGammaGamma, matrix: FeatureMatrix, level: float
 
     As `model.spread`, they begin at 0 where buying nothing is likely enough to be a tail of its own.
     """
-    rng = np.random.default_rng(0)
+    rng, of = np.random.default_rng(0), summarise(matrix)
+    alive = model.purchases.p_alive(of)
     parts = [
-        _bounds(_draws(rng, model, matrix, slice(low, low + _BLOCK)), level)
-        for low in range(0, len(matrix.customers), _BLOCK)
+        _bounds(_draws(rng, model, of, alive, slice(low, low + _BLOCK)), level) for low in range(0, len(alive), _BLOCK)
     ]
     lower, upper = (np.concatenate(side) for side in zip(*parts, strict=True))
     return lower, upper
 
 
-def _draws(rng: np.random.Generator, fitted: BgNbdGammaGamma, matrix: FeatureMatrix, rows: slice) -> FloatArray:
-    """Value within the horizon, shape (n, draws).
+def _draws(
+    rng: np.random.Generator, fitted: BgNbdGammaGamma, of: Summary, p_alive: FloatArray, rows: slice
+) -> FloatArray:
+    """Value within the horizon of some customers, shape (n, draws).
 
     Given that a customer lives, the rate is Gamma(r + x, alpha + T) and the chance to leave Beta(a, b + x);
     the value of n purchases is Gamma(p n) over the customer's own scale, Gamma(p x + q, v + total so far).
     """
-    of, model, values = summarise(matrix), fitted.purchases, fitted.value
+    model, values = fitted.purchases, fitted.value
     x, tenure, spent = of.repeats[rows, None], of.tenure_days[rows, None], of.day_value[rows, None]
     size = (len(x), _DRAWS)
-    alive = rng.random(size) < model.p_alive(of)[rows, None]
+    alive = rng.random(size) < p_alive[rows, None]
     rate = rng.gamma(model.r + x, 1.0 / (model.alpha + tenure), size)
     leave = np.clip(rng.beta(model.a, model.b + x, size), 1e-9, 1.0)
     n_purchases = np.minimum(rng.poisson(rate * fitted.horizons[0]), rng.geometric(leave)) * alive

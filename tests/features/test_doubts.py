@@ -85,35 +85,39 @@ def test_logs_with_an_order_or_two_are_read(log_of: Callable[..., OrderLog]) -> 
     assert doubts(lines) == []
 
 
-def test_an_account_that_is_no_customer_is_named(usual: OrderLog) -> None:
+def test_an_account_that_is_no_customer_is_told(usual: OrderLog) -> None:
     ids = usual.customer_ids.copy()
-    ids[0] = "00000000-guest"
     # a third of the orders: the rows of the first 700 customers are all those of one account
     starts = np.concatenate([[0], usual.starts[700:]])
     (said,) = doubts(replace(usual, customer_ids=np.concatenate([ids[:1], ids[700:]]), starts=starts))
-    assert said.startswith("'00000000-guest' has 3")
+    assert said.startswith("One customer id has 3")
     assert "a guest account or a till?" in said
 
 
-def test_ids_that_people_take_for_the_same_are_shown(usual: OrderLog) -> None:
-    ids = usual.customer_ids.copy()
-    ids[:6] = "0090417", "90417", "Ann@example.com", "ann@example.com ", "001Dxk", "001DXk"
-    log = replace(usual, customer_ids=ids)
+@pytest.mark.parametrize(
+    ("ids", "n", "by"),
+    [
+        (["0090417", "90417", "001Dxk", "001DXk"], 2, "zeros in front"),
+        (["Ann@example.com", "ann@example.com "], 2, "an address's capitals, spaces around them"),
+        (["91700", "91700.0", "91700.5", "v1.0", "v1"], 2, "`.0` behind"),
+        (["+7 (916) 555-01-02", "89165550102", "'79165550102", "5550102"], 3, "how a phone number is written"),
+    ],
+)
+def test_ids_that_people_take_for_the_same_are_counted(usual: OrderLog, ids: list[str], n: int, by: str) -> None:
+    """Which ones they are is nobody's business who reads a scheduler's log."""
+    changed = usual.customer_ids.astype(object)
+    changed[: len(ids)] = ids
+    log = replace(usual, customer_ids=changed)
     (said,) = doubts(log)
-    assert said.startswith(
-        "4 customer ids differ from another only by spaces around them, zeros in front, .0 behind, an address's"
-    )
-    assert "('0090417', '90417')" in said
+    assert said.startswith(f"{n} customer ids differ from another only by {by} and count as different ones")
+    assert not any(one in said for one in ids)
     assert doubts(log, drawn=True) == []
-    ids[:6] = "91700", "91700.0", "091700.0", "91700.5", "v1.0", "v1"
-    (said,) = doubts(replace(usual, customer_ids=ids))
-    assert "('91700', '91700.0', '091700.0')" in said
-    ids[:6] = "+7 (916) 555-01-02", "89165550102", "'79165550102", "5550102", "19165550103", "29165550103"
-    (said,) = doubts(replace(usual, customer_ids=ids))
-    assert said.startswith("5 customer ids differ")
-    assert "('+7 (916) 555-01-02', '89165550102', \"'79165550102\")" in said
-    ids[:3] = "five", "9165550103 by phone", "six"
-    assert doubts(replace(usual, customer_ids=ids)) == []  # long numbers are no phone numbers in themselves
+
+
+def test_ids_that_differ_otherwise_raise_no_question(usual: OrderLog) -> None:
+    changed = usual.customer_ids.astype(object)
+    changed[:5] = "9165550102", "29165550102", "9165550103 by phone", "six", "Six"
+    assert doubts(replace(usual, customer_ids=changed)) == []  # long numbers are no phone numbers in themselves
 
 
 def test_exports_that_overlap_are_asked_after(usual: OrderLog) -> None:

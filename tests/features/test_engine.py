@@ -15,6 +15,7 @@ import features.matrix
 from features.catalogue import CATALOGUE
 from features.docs import catalogue_markdown
 from features.frame import build_features
+from features.history import Purchases
 from features.instants import DAY_US, parse_instant
 from features.matrix import feature_matrix
 from features.orders import OrderLog
@@ -133,6 +134,14 @@ def test_absent_optional_columns_give_null_not_zero(log_of: Callable[..., OrderL
     assert frame[needing].isna().all(axis=None)
     never = [entry.name for entry in CATALOGUE if entry.null == "never"]
     assert not frame[never].isna().any(axis=None)
+
+
+def test_a_window_that_nobody_counts_is_named(log_of: Callable[..., OrderLog]) -> None:
+    orders = Purchases(log_of([("a", "2024-01-01", 5.0)]), parse_instant("2024-02-01"), CATALOGUE.values)
+    assert orders.orders_within(30).tolist() == [0.0]
+    for ask in (orders.orders_within, orders.net_value):
+        with pytest.raises(ValueError, match="60 days before as_of: add it to WINDOW_EDGES_DAYS"):
+            ask(60)
 
 
 def test_every_value_lies_in_its_announced_range(cdnow: OrderLog) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -215,6 +216,17 @@ def test_envelopes_that_cannot_be_used(bundle: Bundle) -> None:
         answer(bundle, b'{"customers": [], "x": ' + deep + b"}", NOW)
     nested = answer(bundle, b'{"customers": [{"customer_id": "a", "orders": ' + deep + b"}]}", NOW)
     assert nested["customers"][0]["error"]["code"] == "invalid_item"
+
+
+def test_a_large_order_is_one_in_money_that_counts_like_euros(bundle: Bundle) -> None:
+    def segments(currency: str) -> list[str]:
+        speaking = replace(bundle, provenance=replace(bundle.provenance, currency=currency))
+        return ask(speaking, customer(orders=[{**ORDERS[0], "amount": 151.0}]))[0]["segments"]
+
+    assert "large_single_order" in segments("EUR")
+    assert "large_single_order" in segments("XXX")
+    assert "large_single_order" not in segments("JPY")
+    assert set(segments("EUR")) - set(segments("JPY")) == {"large_single_order"}
 
 
 def test_another_currency_is_an_error_in_its_place(bundle: Bundle) -> None:

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pytest
 from mlflow.exceptions import MlflowException
 
+from commands import settings
 from commands.cli import run
 from features.catalogue import CATALOGUE
 from features.errors import GateError, RegistryError
@@ -26,6 +27,7 @@ from features.orders import OrderLog
 from features.raw import RawOrders
 from features.validation import Intake, validate
 from serving.store import ModelStore
+from training.fingerprint import git_commit
 from training.gate import Verdict
 from training.registry import Registry, input_example
 from training.train import Trained, train
@@ -242,12 +244,28 @@ def test_a_damaged_local_copy_is_fetched_again(registry: Registry, first: str, t
     assert store.load("clv", first).version == first
 
 
-def test_first_trainings_at_once_make_one_store(tmp_path: Path) -> None:
-    code = "import sys; from training.registry import Registry; Registry(sys.argv[1]).ensure_reachable()"
-    words = [sys.executable, "-c", code, f"sqlite:///{tmp_path / 'new' / 'mlflow.db'}"]
-    running = [subprocess.Popen(words, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+def at_once(code: str, *words: str) -> None:
+    """Run a program in two processes at the same time; both must end well."""
+    running = [
+        subprocess.Popen([sys.executable, "-c", code, *words], stderr=subprocess.PIPE, text=True) for _ in range(2)
+    ]
     told = [process.communicate()[1] for process in running]
     assert [process.returncode for process in running] == [0, 0], told
+
+
+def test_first_trainings_at_once_make_one_store(tmp_path: Path) -> None:
+    code = "import sys; from training.registry import Registry; Registry(sys.argv[1]).ensure_reachable()"
+    at_once(code, f"sqlite:///{tmp_path / 'new' / 'mlflow.db'}")
+
+
+def test_a_bundle_fetched_at_once_is_whole_for_everyone(registry: Registry, first: str, tmp_path: Path) -> None:
+    code = (
+        "import sys, time; from pathlib import Path; from serving.store import ModelStore\n"
+        "folder = ModelStore(sys.argv[1], Path(sys.argv[2])).bundle_folder('clv', sys.argv[3])\n"
+        "files = sum(path.is_file() for path in folder.iterdir()); time.sleep(3)\n"
+        "assert sum(path.is_file() for path in folder.iterdir()) == files > 5, files"
+    )
+    at_once(code, registry.uri, str(tmp_path), first)
 
 
 def test_an_unreachable_registry_is_said_plainly(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -268,3 +286,30 @@ def test_the_example_is_nobodys_row(cdnow_frame: pd.DataFrame) -> None:
     known = build_features(cdnow_frame, "1998-04-02").to_numpy(np.float64)
     example = input_example().to_numpy(np.float64)
     assert not any(np.array_equal(row, other, equal_nan=True) for row in example for other in known)
+
+
+@pytest.mark.parametrize("uri", ["", "sqlite:///{folder}/own.db"])
+def test_artefacts_lie_beside_a_database_and_never_in_the_working_folder(
+    home: Path, monkeypatch: pytest.MonkeyPatch, uri: str
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri.format(folder=home.parent))
+    assert settings.home().artifacts == (home / "artifacts").as_uri()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://localhost:5000")
+    assert settings.home().artifacts is None
+
+
+def test_the_commit_is_that_of_this_code_and_of_no_repository_around_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b.c"]
+    installed = tmp_path / "venv" / "fingerprint.py"
+    installed.parent.mkdir()
+    installed.write_text("")
+    (tmp_path / "shop.py").write_text("")
+    for words in (["init", "--quiet"], ["add", "shop.py"], ["commit", "--quiet", "-m", "shop"]):
+        subprocess.run([*git, *words], check=True)
+    monkeypatch.setattr("training.fingerprint.__file__", str(installed))
+    assert git_commit() == "unknown"
+    for words in (["add", "venv"], ["commit", "--quiet", "-m", "venv"]):
+        subprocess.run([*git, *words], check=True)
+    assert len(git_commit()) == 40
