@@ -42,8 +42,8 @@ def answer_markdown() -> str:
         "## Segments\n",
         "A customer is in every segment whose rule holds; what is not known holds for no rule. `vip` and other rules "
         "on predictions speak of the primary horizon: 90 days, or the fitted one next to it. `spend_max` is known "
-        f"to the rules in {', '.join(sorted(LIKE_A_EURO))} ({UNKNOWN_CURRENCY}: no currency was said): an order of 150 yen "
-        "is no large one.\n",
+        f"to the rules in {', '.join(sorted(LIKE_A_EURO))} ({UNKNOWN_CURRENCY}: no currency was said): an order of "
+        "150 yen is no large one.\n",
         _rows(("segment", "rule"), ((f"`{name}`", _said(rule)) for name, rule in SEGMENTS.items())),
         "## Why a row of orders was set aside\n",
         f"An order is never paid where its status is one of: {', '.join(sorted(NEVER_PAID))} (with or without `wc-`, "
