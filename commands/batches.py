@@ -16,6 +16,7 @@ import typer
 from commands.options import OrderSource, now_us
 from commands.settings import STORE
 from features.errors import UsageError
+from features.machine import CORES
 
 if TYPE_CHECKING:
     from features.parts import Parts
@@ -43,7 +44,6 @@ Engine = Annotated[
 ]
 _UNITS: Final = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _LEAST: Final = 500_000_000
-_CORES: Final = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,7 @@ def _local(orders: OrderSource, out: str, about: dict[str, Any], memory: int, re
     from serving.in_parts import Target
 
     fingerprint = {"clv": features.__version__, **orders.identity(), **about}
-    n_threads = threads_within(memory, _CORES)
+    n_threads = threads_within(memory, CORES)
     with _read(orders, Target(_partial(out), fingerprint, resume, memory, n_threads)) as held:
         if held.unfinished is None:
             say(held.parts.intake(0).accounts.summary())

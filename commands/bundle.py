@@ -8,12 +8,12 @@ from typing import Annotated
 
 import typer
 
-from commands.options import Name
+from commands.options import MODEL, Name
 
 
 def bundle(
     out: Annotated[Path, typer.Argument(help="Folder to write, replaced if it holds a bundle.")],
-    name: Name = "clv",
+    name: Name = MODEL,
     version: Annotated[str | None, typer.Option(help="Version; the champion if absent.")] = None,
 ) -> None:
     """Copy a model's bundle out of the registry (for `bentoml build`, use build/bundle)."""

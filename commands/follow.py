@@ -9,13 +9,13 @@ from typing import Annotated
 
 import typer
 
-from commands.options import Name
+from commands.options import MODEL, Name
 from serving.pointer import LOOK_SECONDS
 
 
 def follow(
     pointer: Annotated[Path, typer.Argument(metavar="POINTER", help="File to write: CLV_BUNDLE of the service.")],
-    name: Name = "clv",
+    name: Name = MODEL,
     every: Annotated[float, typer.Option(help="Seconds between two looks at the registry.", min=0.1)] = LOOK_SECONDS,
     parent: Annotated[int | None, typer.Option(hidden=True, help="End when this process does.")] = None,
 ) -> None:

@@ -31,6 +31,8 @@ Horizons = Annotated[
     typer.Option("--horizon-days", help="Days ahead; may be given several times."),
 ]
 Name = Annotated[str, typer.Option(help="Name of the registered model.")]
+MODEL = "clv"
+"""Name that models are registered by where no other is said."""
 Format = Annotated[
     str,
     typer.Option("--format", help="`table` for people, `json` for one JSON document on stdout."),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from commands.options import Name
+from commands.options import MODEL, Name
 
 if TYPE_CHECKING:
     from training.registry import Registry
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def promote(
     version: Annotated[str | None, typer.Argument(help="Version to promote; the challenger if absent.")] = None,
-    name: Name = "clv",
+    name: Name = MODEL,
 ) -> None:
     """Make a version champion, unless the gate says no."""
     from commands.console import say
@@ -28,7 +28,7 @@ def promote(
     say(f"{name} version {now} is champion{known}.{_changes(registry, name, before, now)}")
 
 
-def rollback(name: Name = "clv") -> None:
+def rollback(name: Name = MODEL) -> None:
     """Make the previous champion champion again."""
     from commands.console import say
     from commands.settings import home

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from commands.batches import Engine, Memory, Out, OutTable, Resume, batch
-from commands.options import AsOf, Horizons, Name, OrderSource, instant, reads_orders
+from commands.options import MODEL, AsOf, Horizons, Name, OrderSource, instant, reads_orders
 from commands.settings import STORE
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def score(
     discount_rate: Annotated[
         float, typer.Option(min=0.0, max=10.0, help="Yearly rate at which money to come loses worth.")
     ] = 0.0,
-    name: Name = "clv",
+    name: Name = MODEL,
     version: Annotated[str | None, typer.Option(help="Version to score with; the champion if absent.")] = None,
     bundle: Annotated[Path | None, typer.Option(help="Score with this bundle folder; no registry is asked.")] = None,
     out_table: OutTable = "clv_scores",

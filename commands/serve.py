@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from commands.options import Name
+from commands.options import MODEL, Name
 from commands.settings import Home, home
 from features.errors import UsageError
 
@@ -23,7 +23,7 @@ def serve(
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port.", min=1, max=65535)] = 3000,
     workers: Annotated[int, typer.Option(help="Worker processes.", min=1, max=64)] = 1,
-    name: Name = "clv",
+    name: Name = MODEL,
     version: Annotated[str | None, typer.Option(help="Version to serve; the champion if absent.")] = None,
     bundle: Annotated[
         Path | None,

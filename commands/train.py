@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from commands.batches import Memory, ask_about, read_to_train
 from commands.options import (
+    MODEL,
     AsOf,
     Format,
     Horizons,
@@ -27,7 +28,7 @@ def train(
     *,
     as_of: AsOf = None,
     horizon_days: Horizons = None,
-    name: Name = "clv",
+    name: Name = MODEL,
     memory: Memory = "4GB",
     format_: Format = "table",
 ) -> None:

@@ -12,7 +12,7 @@ from features.refused import amounts_repair, dates_repair, shown_forms
 
 _SHOWN_STATUSES: Final = 5
 _MANY, _NEARLY_ALL = 20, 0.99
-"""Of the amounts with a mark, so many have the three digits of a thousand behind it."""
+"""How many amounts, and what share of those with a decimal mark, have three digits behind it."""
 
 
 @dataclass(frozen=True)

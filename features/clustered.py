@@ -39,7 +39,7 @@ class Clustered:
         self._next, self._ahead = 0, self._from(0)
 
     def table(self, place: int) -> pa.Table:
-        """All columns of a part, and ROW. The one behind that of the last call goes on where that one ended."""
+        """All columns of a part, and ROW. The log is opened anew unless the call before was for the part before."""
         with self._lock:
             ahead = self._ahead if place == self._next else self._from(place)
             self._next = -1  # what fails is begun again

@@ -1,4 +1,4 @@
-"""What can go wrong, in one tree. Everything a user of the CLI or the API is told comes from here.
+"""What can go wrong, in one tree. Whatever a user of the CLI or the API is told is a `ClvError`.
 
     ClvError                 500  exit 1   root: catch this and print its text
     ├── UsageError           400  exit 2   an option, setting or argument is wrong
@@ -11,6 +11,9 @@
     ├── GateError            409  exit 1   the promotion gate says no
     ├── StoreError           503  exit 1   the order store cannot be reached, or does not answer
     └── OutputError          507  exit 1   a result cannot be written where it was asked for
+
+What only the service says stands with it, under the same root: `serving.envelope` (of a whole call), `serving.requests`
+(of a customer in it), `serving.api` and `serving.score_store` (of what is stored), `serving.client`.
 
 A message says what is wrong, names at most five offenders, the rule, and the repair.
 """

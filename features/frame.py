@@ -20,13 +20,13 @@ from features.raw import RawOrders
 from features.validation import Intake, validate
 
 
-def orders_from_frame(orders: pd.DataFrame, options: ReadOptions | None = None, *, now: int | None = None) -> Intake:
+def orders_from_frame(orders: pd.DataFrame, options: ReadOptions | None = None) -> Intake:
     """Validate a frame of orders; the index is ignored. See `features.reading.read_orders`."""
     settings = options or ReadOptions()
     columns = resolve([str(name) for name in orders.columns], settings.mapping)
     named = orders.set_axis([str(name) for name in orders.columns], axis=1)
     table = pa.table({name: _array(named[column]) for name, column in columns.items()})
-    return validate(RawOrders(table, {}), settings, now)
+    return validate(RawOrders(table, {}), settings, now=None)
 
 
 def _array(column: pd.Series[Any]) -> pa.Array:

@@ -34,15 +34,15 @@ _OFFSET_STEP_US = 900_000_000  # every zone of the tz database changes on a quar
 Values = TypeVar("Values", ByteArray, MonthArray)
 
 
-def to_us(moment: datetime, zone: tzinfo = UTC) -> int:
-    """Microseconds since the epoch; a naive moment is read in `zone`.
+def to_us(moment: datetime) -> int:
+    """Microseconds since the epoch; a naive moment is one of UTC.
 
     Raises
     ------
     ValueError
         Before 1800 or after 2999: no order was made then, and calendar arithmetic has room to spare.
     """
-    aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=zone)
+    aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
     instant = (aware - _EPOCH) // timedelta(microseconds=1)
     if not EARLIEST_US <= instant <= LATEST_US:
         raise ValueError(f"{moment.isoformat()} is not between 1800 and 2999")

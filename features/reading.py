@@ -48,7 +48,7 @@ def read_orders(source: str, options: ReadOptions | None = None, *, now: int | N
 def refuse_unreadable(accounts: Accounts, least: float) -> None:
     """Raise OrdersError where dates and amounts of this share of the rows, or more, cannot be read.
 
-    A value that is not there is no such one. What these customers did would be told from their other orders alone.
+    Empty values do not count: they are missing rather than misread.
     """
     dates, amounts = accounts.date_forms.total(), accounts.amount_forms.total()
     if dates + amounts and dates + amounts >= least * accounts.n_read:

@@ -116,10 +116,6 @@ class Segments:
         """Smallest value; null without rows."""
         return self._reduce(np.minimum, rows, np.nan)
 
-    def median(self, rows: FloatArray) -> FloatArray:
-        """Median; null without rows."""
-        return self.ranks(rows, self.lengths).median
-
     def first(self, rows: FloatArray | IntArray | BoolArray) -> FloatArray:
         """Value of the first row; null without rows."""
         return self._pick(rows, self.starts)

@@ -40,7 +40,7 @@ class Summary:
     as_of_day
         Whole days from 1970-01-01 UTC to `as_of`; models with `truncation` ask for it.
     alive
-        What models have said already of who is still active: every quantity asks for it.
+        `p_alive` by model, kept because every other quantity of a model needs it.
     """
 
     repeats: FloatArray
@@ -58,7 +58,7 @@ class Summary:
         return self.as_of_day - self.tenure_days
 
     def like_later(self, later_over_first: float) -> FloatArray:
-        """Mean value of a purchase day, > 0, with the first one's times so much: as if all were later ones."""
+        """Mean value of a purchase day, > 0, after the first day's value is multiplied by `later_over_first`."""
         if later_over_first == 1.0:
             return self.day_value
         days = self.repeats + 1.0

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
 from dataclasses import asdict, dataclass
 from datetime import tzinfo
 from pathlib import Path
@@ -78,20 +76,16 @@ class Bundle:
 
 
 def save_bundle(folder: Path, model: ClvModel, provenance: Provenance) -> None:
-    """Write a bundle beside `folder`, then rename it into place; an existing folder is replaced."""
-    beside = folder.with_name(f".{folder.name}.{os.getpid()}")
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir(parents=True)
+    """Write a bundle into a new folder."""
+    folder.mkdir(parents=True)
     boosters = {f"{kind}_{part.horizon_days}.txt": getattr(part, kind).trees for part in model.parts for kind in PARTS}
     hashes = {}
     for name, trees in {**boosters, NEXT_ORDER: model.next_order.trees}.items():
         text = trees.model_to_string().encode()
-        (beside / name).write_bytes(text)
+        (folder / name).write_bytes(text)
         hashes[name] = hashlib.sha256(text).hexdigest()
     manifest = json.dumps(_manifest(model, provenance, hashes), indent=1, sort_keys=True)
-    (beside / MANIFEST).write_text(manifest + "\n")
-    shutil.rmtree(folder, ignore_errors=True)
-    beside.rename(folder)
+    (folder / MANIFEST).write_text(manifest + "\n")
 
 
 def load_bundle(folder: Path) -> Bundle:

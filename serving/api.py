@@ -134,7 +134,7 @@ class Api:
         return Reply(orjson.dumps(take(self._served.needed_store(), call.body, call.now, currency)))
 
     def delete_order(self, call: Call) -> Reply:
-        """Delete an order and its refund."""
+        """Delete an order and its refunds."""
         if not self._served.needed_store().delete(call.id):
             raise OrderUnknown("No order of that id is stored.")
         return Reply(b"", 204)

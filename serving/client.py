@@ -96,7 +96,7 @@ class Client:
         return self._ask(OrdersAnswer, "POST", "/v1/orders", json={"orders": list(orders)})
 
     def delete_order(self, order_id: str) -> None:
-        """Delete an order and its refund."""
+        """Delete an order and its refunds."""
         self._checked(self._http.delete(f"/v1/orders/{quote(order_id, safe='')}"))
 
     def model(self) -> ModelInfo:

@@ -171,8 +171,8 @@ class OrderStore:
         Parameters
         ----------
         orders
-            Lines, with all columns of the table but `refund` and `line`, which follow (`parts_of`): an order's own
-            lines do not replace its refund, nor the other way round.
+            Lines, with the customer, the time and the amount, and any of `SENDABLE`; `refund` and `line` follow
+            (`parts_of`). An order's own lines do not replace its refunds, nor the other way round.
         """
         groups: dict[str, list[dict[str, Any]]] = {}
         for order in orders:

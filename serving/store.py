@@ -16,8 +16,8 @@ from mlflow.exceptions import MlflowException
 
 from features.engines import hidden
 from features.errors import BundleError, RegistryError, listed
-from features.locks import locked
-from model.bundle import CHAMPION, REGISTERED, Bundle, load_bundle
+from features.machine import locked
+from model.bundle import CHAMPION, REGISTERED, load_bundle
 
 
 @dataclass(frozen=True)
@@ -65,10 +65,6 @@ class ModelStore:
                     if not _is_whole(folder):  # another process may have fetched it meanwhile
                         self._download(name, number, folder)
             return folder
-
-    def load(self, name: str, version: str | None = None) -> Bundle:
-        """Load a version's bundle, the champion's by default."""
-        return load_bundle(self.bundle_folder(name, version))
 
     def _download(self, name: str, version: str, folder: Path) -> None:
         mlflow.set_tracking_uri(self.uri)

@@ -6,7 +6,6 @@ moment of the test, and the fit is handed a log that holds nothing later.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +18,7 @@ from features.arrays import FloatArray, ObjectArray
 from features.errors import HorizonError
 from features.history import before
 from features.instants import DAY_US, isoformat
+from features.machine import CORES
 from features.orders import OrderLog
 from model.baselines import BgNbdGammaGamma, CarryForward
 from model.predictions import Model, Predictions
@@ -181,7 +181,7 @@ def run_case(
         return found, drawn(found)
 
     longest_first = sorted(scored, key=lambda name: name != BGNBD_GAMMA_GAMMA)
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+    with ThreadPoolExecutor(max_workers=CORES) as pool:
         done = dict(zip(longest_first, pool.map(measured, longest_first), strict=True))
     measures = {name: done[name] for name in scored}
     draws = {name: found for name, (_, found) in measures.items()}

@@ -7,7 +7,6 @@ out-of-fold scores (folds cut by customer) → the blend with the buy-till-you-d
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final, TypeAlias
@@ -20,6 +19,7 @@ from features.catalogue import CATALOGUE
 from features.errors import TrainingError
 from features.history import before
 from features.instants import isoformat
+from features.machine import CORES
 from features.matrix import FeatureMatrix
 from features.orders import OrderLog
 from model.btyd import Btyd
@@ -41,7 +41,6 @@ MOST_FURTHER: Final = 1.5
 """Log of how much the level may do to orders beyond the first, given one."""
 MOSTLY_TREES: Final = 0.5
 """Where the formulas weigh less than this in churn, how orders are shared out among customers is the trees' to say."""
-CORES: Final = os.cpu_count() or 1
 
 
 Stage: TypeAlias = Callable[[str], None]

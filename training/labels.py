@@ -26,8 +26,8 @@ class Labels:
     first_order_days
         Days from `as_of` to the first of those orders, >= 0; NaN without one.
     left_out
-        Net value that `spend` does not show: below 0 of refunds beyond the orders or without an order, above it of late
-        lines of an order that began before `as_of`.
+        Net value of the window less `spend`: negative where refunds exceed the orders, positive where lines were added
+        to an order that began before `as_of`.
     """
 
     n_orders: FloatArray

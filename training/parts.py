@@ -36,7 +36,7 @@ SPEND_CAP_QUANTILE: Final = 0.97
 """Spend beyond this quantile, relative to its forecast, is capped while growing and given back in total."""
 
 Plan: TypeAlias = tuple[Aim, Callable[[Grown], tuple[Part, FloatArray]]]
-"""What a part's trees are grown towards, and what becomes of them."""
+"""The aim of a part's trees, and the function that makes the part of the grown trees."""
 
 
 def fit_horizon(

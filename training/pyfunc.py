@@ -1,8 +1,8 @@
 """The registered model as an MLflow pyfunc, logged from this file.
 
-Catalogue columns in, one row out per row in; `params={"horizon_days": 90, "as_of": "2024-05-01"}` chooses the
-horizon, 0 (the default) the shortest one fitted, and the moment the features are of, by default that of the column
-`as_of`, which `clv features` writes, and without one that of the training.
+Catalogue columns in, one row out per row in. `params={"horizon_days": 90, "as_of": "2024-05-01"}` chooses the horizon,
+by default (0) the primary one, and the moment that the features are of: by default that of the column `as_of`, which
+`clv features` writes, and without one that of the training.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class ClvPyfunc(PythonModel):
         as_of = parse_instant(given.get("as_of") or _moment(model_input) or self.bundle.provenance.trained_on)
         matrix = FeatureMatrix(as_of, CATALOGUE.names, np.arange(len(values)), values)
         answers = model.predict(matrix)
-        horizon = int(given.get("horizon_days", 0)) or model.horizons[0]
+        horizon = int(given.get("horizon_days", 0)) or model.primary_horizon
         place = answers.place(horizon)
         return pd.DataFrame(
             {

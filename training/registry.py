@@ -29,7 +29,7 @@ from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, Tens
 from features.catalogue import CATALOGUE
 from features.engines import hidden
 from features.errors import GateError, RegistryError, listed
-from features.locks import locked
+from features.machine import locked
 from features.validation import Intake
 from model.bundle import CHAMPION, save_bundle
 from training.card import model_card

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import lightgbm as lgb
 import numpy as np
 
 from features.arrays import BoolArray, FloatArray, IntArray
+from features.machine import CORES
 from training.guards import require_whole_customers
 
 N_FOLDS: Final = 3
@@ -34,7 +34,7 @@ N_TREES: Final = 125
 
 
 def fold_of(customers: IntArray, seed: int) -> IntArray:
-    """Fold of each row, 0 to N_FOLDS - 1: all rows of a customer share one, whoever comes later."""
+    """Fold of each row, 0 to N_FOLDS - 1: all rows of a customer share one. Another set of customers is dealt anew."""
     distinct, place = np.unique(customers, return_inverse=True)
     return np.asarray(np.random.default_rng(seed).permutation(len(distinct))[place] % N_FOLDS, dtype=np.int64)
 
@@ -108,7 +108,7 @@ def grow(tables: Sequence[Table], names: Sequence[str], seed: int) -> dict[str, 
         return trees
 
     jobs = [(table, fold) for table in tables for fold in (N_FOLDS, *range(N_FOLDS))]
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+    with ThreadPoolExecutor(max_workers=CORES) as pool:
         done = list(pool.map(grown, *zip(*jobs, strict=True)))
     whole = [trees for trees, (_, fold) in zip(done, jobs, strict=True) if fold == N_FOLDS]
     return {name: Grown(trees[name], scores[name]) for trees in whole for name in trees}

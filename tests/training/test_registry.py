@@ -26,6 +26,7 @@ from features.options import ReadOptions
 from features.orders import OrderLog
 from features.raw import RawOrders
 from features.validation import Intake, validate
+from model.bundle import load_bundle
 from serving.store import ModelStore
 from training.fingerprint import git_commit
 from training.gate import Verdict
@@ -159,15 +160,15 @@ def test_unknown_names_are_answered_with_the_known_ones(registry: Registry, firs
         registry.promote("a/b")
     store = ModelStore(registry.uri, tmp_path)
     with pytest.raises(RegistryError, match=r"'nope'\. Registered: clv"):
-        store.load("nope")
+        store.bundle_folder("nope")
     with pytest.raises(RegistryError, match="'99'"):
-        store.load("clv", "99")
+        store.bundle_folder("clv", "99")
 
 
 def test_what_is_registered_predicts_what_was_fitted(
     registry: Registry, first: str, trained: Trained, shop: OrderLog, tmp_path: Path
 ) -> None:
-    bundle = ModelStore(registry.uri, tmp_path).load("clv", first)
+    bundle = load_bundle(ModelStore(registry.uri, tmp_path).bundle_folder("clv", first))
     assert (bundle.name, bundle.version) == ("clv", first)
     matrix = feature_matrix(shop, shop.complete_until)
     assert bundle.model.predict(matrix).clv.tobytes() == trained.model.predict(matrix).clv.tobytes()
@@ -232,16 +233,16 @@ def test_an_interrupted_recording_is_killed_and_registers_nothing(
 
 def test_the_same_number_in_another_registry_is_another_model(registry: Registry, first: str, tmp_path: Path) -> None:
     store = ModelStore(registry.uri, tmp_path / "bundles")
-    store.load("clv", first)
+    store.bundle_folder("clv", first)
     other = ModelStore(f"sqlite:///{tmp_path / 'other.db'}", tmp_path / "bundles")
     with pytest.raises(RegistryError):
-        other.load("clv", first)
+        other.bundle_folder("clv", first)
 
 
 def test_a_damaged_local_copy_is_fetched_again(registry: Registry, first: str, tmp_path: Path) -> None:
     store = ModelStore(registry.uri, tmp_path)
     (store.bundle_folder("clv", first) / "churn_30.txt").write_text("damaged")
-    assert store.load("clv", first).version == first
+    assert load_bundle(store.bundle_folder("clv", first)).version == first
 
 
 def at_once(code: str, *words: str) -> None:
@@ -274,7 +275,7 @@ def test_an_unreachable_registry_is_said_plainly(monkeypatch: pytest.MonkeyPatch
     actions: list[Callable[[], object]] = [
         Registry(address).ensure_reachable,
         lambda: Registry(address).promote("clv"),
-        lambda: ModelStore(address, tmp_path).load("clv"),
+        lambda: ModelStore(address, tmp_path).bundle_folder("clv"),
     ]
     for action in actions:
         with pytest.raises(RegistryError, match=r"127\.0\.0\.1:9") as refused:
