@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from features.columns import EXPLANATIONS, Rule
@@ -15,7 +15,7 @@ _MANY, _NEARLY_ALL = 20, 0.99
 """How many amounts, and what share of those with a decimal mark, have three digits behind it."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Accounts:
     """Where the rows of an order log went: `n_valid + n_rejected == n_read`, always.
 
@@ -39,17 +39,17 @@ class Accounts:
         How many amounts have three digits behind the decimal mark (`9.999`), and how many an `other` number of them.
     """
 
-    n_valid: int
-    n_customers: int
-    rejected_by_rule: Counter[str]
-    identical_rows: int
-    placeholder_dates: int
-    opposite_quantities: int
-    statuses: Counter[str]
-    shortened_ids: int
-    date_forms: Counter[str]
-    amount_forms: Counter[str]
-    marked_amounts: Counter[str]
+    n_valid: int = 0
+    n_customers: int = 0
+    rejected_by_rule: Counter[str] = field(default_factory=Counter)
+    identical_rows: int = 0
+    placeholder_dates: int = 0
+    opposite_quantities: int = 0
+    statuses: Counter[str] = field(default_factory=Counter)
+    shortened_ids: int = 0
+    date_forms: Counter[str] = field(default_factory=Counter)
+    amount_forms: Counter[str] = field(default_factory=Counter)
+    marked_amounts: Counter[str] = field(default_factory=Counter)
 
     @property
     def n_rejected(self) -> int:
@@ -63,19 +63,7 @@ class Accounts:
 
     def __add__(self, other: Accounts) -> Accounts:
         """Accounts of two logs that share no customer."""
-        return Accounts(
-            self.n_valid + other.n_valid,
-            self.n_customers + other.n_customers,
-            self.rejected_by_rule + other.rejected_by_rule,
-            self.identical_rows + other.identical_rows,
-            self.placeholder_dates + other.placeholder_dates,
-            self.opposite_quantities + other.opposite_quantities,
-            self.statuses + other.statuses,
-            self.shortened_ids + other.shortened_ids,
-            self.date_forms + other.date_forms,
-            self.amount_forms + other.amount_forms,
-            self.marked_amounts + other.marked_amounts,
-        )
+        return Accounts(**{name: value + getattr(other, name) for name, value in vars(self).items()})
 
     def summary(self) -> str:
         """One paragraph: what was read, kept, set aside and why."""
@@ -133,4 +121,4 @@ class Accounts:
             yield f"Unreadable amounts look like {shown_forms(self.amount_forms)}.{say}"
 
 
-NOTHING_READ: Final = Accounts(0, 0, Counter(), 0, 0, 0, Counter(), 0, Counter(), Counter(), Counter())
+NOTHING_READ: Final = Accounts()

@@ -78,21 +78,20 @@ def validate(raw: RawOrders, options: ReadOptions, now: int | None) -> Intake:
         currency=currency,
         drop_repeated_lines=options.drop_repeated_lines,
     )
-    old = int((done.log.ordered_at < PLACEHOLDER_BEFORE_US).sum())
     rejected = _rejected(raw, done)
     by_rule = Counter({one["values"]: one["counts"] for one in rejected.column("rule").value_counts().to_pylist()})
     accounts = Accounts(
-        done.log.n_rows,
-        done.log.n_customers,
-        by_rule,
-        done.identical_rows,
-        old,
-        _opposite_quantities(typed, done),
-        _statuses(typed, done),
-        _shortened_ids(raw, done.log),
-        forms_of(_refused(rejected, Rule.UNREADABLE_DATE, ORDERED_AT)),
-        _amount_forms(rejected, options),
-        _marked_amounts(raw, currency, options),
+        n_valid=done.log.n_rows,
+        n_customers=done.log.n_customers,
+        rejected_by_rule=by_rule,
+        identical_rows=done.identical_rows,
+        placeholder_dates=int((done.log.ordered_at < PLACEHOLDER_BEFORE_US).sum()),
+        opposite_quantities=_opposite_quantities(typed, done),
+        statuses=_statuses(typed, done),
+        shortened_ids=_shortened_ids(raw, done.log),
+        date_forms=forms_of(_refused(rejected, Rule.UNREADABLE_DATE, ORDERED_AT)),
+        amount_forms=_amount_forms(rejected, options),
+        marked_amounts=_marked_amounts(raw, currency, options),
     )
     return Intake(done.log, rejected, accounts)
 
