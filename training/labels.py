@@ -9,6 +9,7 @@ import numpy as np
 from features.arrays import BoolArray, FloatArray, IntArray
 from features.errors import HorizonError
 from features.events import ROUNDING, Events
+from features.history import before
 from features.instants import DAY_US, isoformat
 from features.orders import OrderLog
 
@@ -58,6 +59,27 @@ def label_window(log: OrderLog, customers: IntArray, as_of: int, horizon_days: i
     net, spend = net_and_spend(n_orders, net, turned)
     first = np.where(n_orders > 0, window.min(days)[customers], np.nan)
     return Labels(n_orders, spend, first, net - spend)
+
+
+def after_first_order(
+    log: OrderLog, since: int, until: int, days: int
+) -> tuple[BoolArray, FloatArray, FloatArray, FloatArray]:
+    """Look ahead of each customer's own first order, where that lies in [since, until - days].
+
+    Returns whose first order does, shape (n_customers of the log,), and of those: its instant, how many orders followed
+    within `days`, and their net value. An order's late lines count with the order.
+    """
+    events = Events(before(log, until))
+    order = events.amount > 0.0
+    first_at = events.min(np.where(order, events.at, np.inf).astype(np.float64))
+    end = first_at + days * DAY_US
+    matured = np.isfinite(first_at) & (first_at >= since) & (end <= until)
+    place = events.customer_of_row
+    after = (events.at > first_at[place]) & (events.at < end[place])
+    n_orders = events.sum(after & order)[matured]
+    amount = np.where(after, events.amount, 0.0)
+    _, spend = net_and_spend(n_orders, events.sum(amount)[matured], events.sum(np.abs(amount))[matured])
+    return matured, first_at[matured], n_orders, spend
 
 
 def net_and_spend(n_orders: FloatArray, net: FloatArray, turned: FloatArray) -> tuple[FloatArray, FloatArray]:

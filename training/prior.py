@@ -15,7 +15,7 @@ from features.instants import DAY_US
 from features.orders import OrderLog
 from model.prior import Prior
 from training.extremes import most_usual
-from training.labels import label_window, net_and_spend
+from training.labels import after_first_order, label_window
 
 MIN_NEWCOMERS: Final = 30
 """Customers acquired in one way from which that way has a value of its own; a half is no smaller."""
@@ -139,20 +139,11 @@ class FirstHorizons:
 
 def first_horizons(log: OrderLog, since: int, until: int, days: int) -> FirstHorizons:
     """Look at customers whose first order lies in [since, until - days]."""
-    events = Events(before(log, until))
-    order = events.amount > 0.0
-    first_at = events.min(np.where(order, events.at, np.inf).astype(np.float64))
-    end = first_at + days * DAY_US
-    matured = np.isfinite(first_at) & (first_at >= since) & (end <= until)
-    place = events.customer_of_row
-    after = (events.at > first_at[place]) & (events.at < end[place])
-    orders = events.sum(after & order)[matured]
-    amount = np.where(after, events.amount, 0.0)
-    _, spend = net_and_spend(orders, events.sum(amount)[matured], events.sum(np.abs(amount))[matured])
+    matured, first_at, orders, spend = after_first_order(log, since, until, days)
     usual = spend <= most_usual(spend)
     matured[matured] = usual
-    n_orders, spend = orders[usual], spend[usual]
-    return FirstHorizons(matured, first_at[matured], n_orders > 0, n_orders, spend, np.ones(len(spend)))
+    first_at, orders, spend = first_at[usual], orders[usual], spend[usual]
+    return FirstHorizons(matured, first_at, orders > 0, orders, spend, np.ones(len(spend)))
 
 
 def _without_order(log: OrderLog, as_of: int, horizons: Sequence[int], newcomer: Prior) -> Prior | None:
