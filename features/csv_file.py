@@ -27,10 +27,16 @@ _SHORT_ROW_BYTES: Final = 20
 _SAMPLED_BYTES: Final = 1 << 23
 _LONGEST_FIELD: Final = 1 << 30
 _WORKBOOK: Final = "is a workbook or an archive: save the sheet with the orders as CSV UTF-8, or unpack it"
+_PACKED: Final = "is compressed in a way that is not read: unpack it"
 _NO_TEXT: Final = {
     b"PK\x03\x04": _WORKBOOK,
     b"\xd0\xcf\x11\xe0": _WORKBOOK,
+    b"PAR1": "is a Parquet file: give it a name that ends in .parquet",
     b"\x1f\x8b": "is compressed: give it a name that ends in .gz",
+    b"BZh": "is compressed: give it a name that ends in .bz2",
+    b"\x28\xb5\x2f\xfd": "is compressed: give it a name that ends in .zst",
+    b"\xfd7zXZ": _PACKED,
+    b"\x04\x22\x4d\x18": _PACKED,
     b"\xff\xfe": "is UTF-16: export it as UTF-8",
     b"\xfe\xff": "is UTF-16: export it as UTF-8",
 }

@@ -33,7 +33,7 @@ def open_parquet(source: str, paths: list[str], filesystem: pa_fs.FileSystem, op
     kinds: dict[str, pa.DataType] = {}
     counts = []
     for path in paths:
-        with pq.ParquetFile(path, filesystem=filesystem) as file:
+        with readable(path), pq.ParquetFile(path, filesystem=filesystem) as file:
             counts.append(file.metadata.num_rows)
             _unite(kinds, file.schema_arrow, path, options)
     columns = resolve(list(kinds), options.mapping)
@@ -137,4 +137,6 @@ def _cast(column: pa.Array, kind: pa.DataType) -> pa.Array:
     if column.type == kind:
         return column
     plain = column.dictionary_decode() if types.is_dictionary(column.type) else column
+    if types.is_decimal(plain.type):
+        plain = plain.cast(pa.string())  # by way of its text, the nearest double
     return plain.cast(kind, safe=not types.is_timestamp(kind))  # what is finer than microseconds is cut off

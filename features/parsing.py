@@ -136,6 +136,8 @@ def _as_text(values: pa.Array, name: str) -> pa.Array:
     try:
         if pa.types.is_floating(values.type):  # whole numbers that met a null on their way
             values = values.cast(pa.int64())
+        if pa.types.is_decimal(values.type):  # whole numbers of a database without others
+            values = values.cast(pa.decimal128(38, 0))
         return values.cast(pa.large_string())
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise OrdersError(f"Column {name} of type {values.type} cannot be read as text: write ids as texts.") from error

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Final
 
 import pyarrow as pa
@@ -17,7 +19,11 @@ PARQUET: Final = (".parquet", ".pq", ".parq")
 PACKED: Final = (".gz", ".bz2", ".zst")
 """Endings of CSV files that are compressed, lower case."""
 _TEXTS: Final = tuple(ending + packed for ending in (".csv", ".tsv", ".txt") for packed in ("", *PACKED))
-_NO_LOGS: Final = (".xlsx", ".xls", ".ods", ".zip")
+_BYSTANDERS: Final = (
+    ".md", ".json", ".yaml", ".yml", ".toml", ".xml", ".html", ".sql", ".log", ".crc", ".md5", ".sha256", ".py",
+    ".ipynb", ".pdf", ".png", ".jpg",
+)  # fmt: skip
+"""Endings of files that may lie beside orders and hold none."""
 
 
 def identity(source: str) -> list[tuple[str, int, int]]:
@@ -71,10 +77,12 @@ def readable(source: str) -> Iterator[None]:
             raise OrdersError(
                 f"{shown_source(source)!r} has a row of more than 16 MB: a quote is not closed, most likely."
             ) from error
-        raise OrdersError(
-            f"{shown_source(source)!r} cannot be read: {cause[:200]}. Export it again as UTF-8 (in Excel: CSV "
-            "UTF-8): it may be written in another way, cut short or damaged."
-        ) from error
+        repair = "It may be cut short or damaged: write it again."
+        if source.lower().endswith(_TEXTS):
+            repair = (
+                "It may be written in another way, cut short or damaged: export it again as UTF-8 (Excel: CSV UTF-8)."
+            )
+        raise OrdersError(f"{shown_source(source)!r} cannot be read: {cause[:200]}. {repair}") from error
 
 
 def files(source: str) -> tuple[pa_fs.FileSystem, list[str]]:
@@ -85,6 +93,8 @@ def files(source: str) -> tuple[pa_fs.FileSystem, list[str]]:
         else:
             filesystem, path = pa_fs.LocalFileSystem(), source
         paths = _globbed(filesystem, path) if "*" in path else _listed(filesystem, path)
+        if isinstance(filesystem, pa_fs.LocalFileSystem):
+            paths = _followed(path, paths)
     if not paths:
         raise OrdersError(f"There is no order log at {source!r}: no such file, or no Parquet or CSV file in it.")
     return filesystem, paths
@@ -123,10 +133,13 @@ def _data_files(infos: list[pa_fs.FileInfo], folder: str, is_wanted: Callable[[s
         and not any(part.startswith((".", "_")) for part in parts[info.path])
         and is_wanted(info.path)
     ]
-    if packed := [path.rpartition("/")[2] for path in visible if path.lower().endswith(_NO_LOGS)]:
+    shown = {info.path: "/".join(parts[info.path]) for info in infos}
+    known = (*PARQUET, *_TEXTS, *_BYSTANDERS)
+    if others := [shown[path] for path in visible if not path.lower().endswith(known)]:
         raise OrdersError(
-            f"{listed(packed)}: workbooks and zip archives cannot be read. Save the sheet with the orders as CSV "
-            "UTF-8, unpack the archive, or move them elsewhere if they hold no orders."
+            f"{listed(others)}: such files cannot be read. An order log in several files is Parquet (.parquet) or CSV "
+            "(.csv, .csv.gz, .csv.bz2, .csv.zst). Save a workbook's sheet with the orders as CSV UTF-8, unpack "
+            "archives, and move elsewhere what holds no orders."
         )
     names = [path for path in visible if path.lower().endswith((*PARQUET, *_TEXTS))]
     tables = [path.removesuffix("_delta_log") for path, below in parts.items() if below[-1] == "_delta_log"]
@@ -137,3 +150,12 @@ def _data_files(infos: list[pa_fs.FileInfo], folder: str, is_wanted: Callable[[s
                 "Read it with --engine spark, or export it to Parquet."
             )
     return sorted(names)
+
+
+def _followed(source: str, paths: list[str]) -> list[str]:
+    """Files that links below a local folder name several times, once each. Raises OrdersError for a link to nothing."""
+    folder = source[: source.index("*")].rpartition("/")[0] or "." if "*" in source else source
+    ended = [path for path in Path(folder).rglob("*") if path.is_symlink() and not path.exists()]
+    if lost := [path.relative_to(folder) for path in ended if "*" not in source or is_globbed(str(path), source)]:
+        raise OrdersError(f"{listed(lost)}: a link to what is not there. Mend it, or move it elsewhere.")
+    return list({os.path.realpath(path): path for path in reversed(paths)}.values())[::-1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import gzip
 import io
+import re
 import sqlite3
 from collections.abc import Callable
 from datetime import datetime
@@ -310,7 +311,7 @@ def test_every_file_of_a_folder_is_read_or_named(tmp_path: Path) -> None:
     with pytest.raises(OrdersError, match=r"4\.csv': The order log has no column ordered_at"):
         read_orders(str(tmp_path))
     (tmp_path / "4.csv").rename(tmp_path / "4.xlsx")
-    with pytest.raises(OrdersError, match=r"4\.xlsx: workbooks and zip archives cannot be read"):
+    with pytest.raises(OrdersError, match=r"^4\.xlsx: such files cannot be read.* Save a workbook's sheet"):
         read_orders(str(tmp_path))
     (tmp_path / "4.xlsx").unlink()
     pq.write_table(pa.table({"customer_id": ["a"]}), tmp_path / "5.parquet")
@@ -318,15 +319,75 @@ def test_every_file_of_a_folder_is_read_or_named(tmp_path: Path) -> None:
         read_orders(str(tmp_path))
 
 
+@pytest.mark.parametrize("name", ["2.csv.xz", "part-00001", "2.csv.gzip", "2.avro", "2.jsonl"])
+def test_what_lies_among_orders_and_cannot_be_read_is_named(tmp_path: Path, name: str) -> None:
+    (tmp_path / "1.csv").write_text(HEADER + "a,2024-01-01,1\n")
+    for bystander in ("README.md", "_SUCCESS", ".1.csv.crc", "schema.sql"):
+        (tmp_path / bystander).write_text("none of it")
+    assert read_orders(str(tmp_path)).accounts.n_read == 1
+    below = tmp_path / "below"
+    below.mkdir()
+    (below / name).write_text(HEADER + "a,2024-01-02,1\n")
+    for source in (str(tmp_path), f"{tmp_path}/**"):
+        with pytest.raises(OrdersError, match=f"^below/{re.escape(name)}: such files cannot be read"):
+            read_orders(source)
+
+
+def test_a_file_that_links_name_again_counts_once(tmp_path: Path) -> None:
+    for month in ("1997-1", "1997-2"):
+        (tmp_path / month).mkdir()
+        (tmp_path / month / "orders.csv").write_text(
+            HEADER + f"a,{month}-1,1\n".replace("-1", "-01").replace("-2", "-02")
+        )
+    (tmp_path / "latest").symlink_to("1997-2")
+    (tmp_path / "loop").symlink_to(".")
+    for source in (str(tmp_path), f"{tmp_path}/*/orders.csv", f"{tmp_path}/**.csv"):
+        assert read_orders(source).accounts.n_read == 2
+    (tmp_path / "3.csv").symlink_to("missing.csv")
+    with pytest.raises(OrdersError, match=r"^3\.csv: a link to what is not there"):
+        read_orders(str(tmp_path))
+
+
+def test_decimals_are_the_nearest_doubles_whatever_their_scale(tmp_path: Path) -> None:
+    amounts = ["77.21", "3.30", "0.07", "1999.99"]
+    kinds = {"1": pa.float64(), "2": pa.decimal128(12, 2), "3": pa.decimal128(18, 4)}
+    for name, kind in kinds.items():
+        values = pa.array([float(one) for one in amounts]) if kind == pa.float64() else pa.array(amounts).cast(kind)
+        table = pa.table({"customer_id": [f"{name}{n}" for n in range(4)], "ordered_at": ["2024-01-01"] * 4})
+        pq.write_table(table.append_column("amount", values), tmp_path / f"{name}.parquet")
+    assert read_orders(str(tmp_path)).log.amount.tolist() == [float(one) for one in amounts] * 3
+
+
+def test_whole_decimals_are_ids_like_the_numbers_they_are(tmp_path: Path) -> None:
+    def ids(*values: str) -> list[str]:
+        numbers = pa.array(values).cast(pa.decimal128(38, 10))
+        rows = {"customer_id": numbers, "ordered_at": ["2024-01-01"] * len(values), "amount": [1.0] * len(values)}
+        pq.write_table(pa.table(rows), tmp_path / "orders.parquet")
+        return read_orders(str(tmp_path / "orders.parquet")).log.customer_ids.tolist()
+
+    assert ids("0", "1", "20", "12345678901234567890") == ["0", "1", "12345678901234567890", "20"]
+    with pytest.raises(OrdersError, match=r"customer_id of type decimal.* cannot be read as text: write ids as texts"):
+        ids("1.5")
+
+
+def test_a_damaged_parquet_file_is_named(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"customer_id": ["a"]}), tmp_path / "1.parquet")
+    (tmp_path / "2.parquet").touch()
+    with pytest.raises(OrdersError, match=r"2\.parquet' cannot be read: .* 0 bytes.*write it again\.$"):
+        read_orders(str(tmp_path))
+
+
 @pytest.mark.parametrize(
     ("content", "says"),
     [
+        (b"PAR1rest", r"name that ends in \.parquet"),
+        (b"\xfd7zXZrest", "compressed in a way that is not read: unpack it"),
         (b"PK\x03\x04rest", "is a workbook or an archive"),
         (gzip.compress(HEADER.encode()), r"name that ends in \.gz"),
         ((HEADER + "a,2024-01-01,1\n").encode("utf-16"), "is UTF-16: export it as UTF-8"),
         (b"\xef\xbb\xbfsep=;\r\ncustomer_id;ordered_at;amount\r\n", "a line for Excel, 'sep=;': delete that line"),
     ],
-    ids=["workbook", "gzip", "utf-16", "a line for Excel"],
+    ids=["parquet", "xz", "workbook", "gzip", "utf-16", "a line for Excel"],
 )
 def test_what_is_no_csv_is_called_what_it_is(tmp_path: Path, content: bytes, says: str) -> None:
     (tmp_path / "orders.csv").write_bytes(content)
