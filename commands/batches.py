@@ -157,18 +157,22 @@ def _on_spark(orders: OrderSource, out: str, memory: int, resume: bool) -> Itera
 def _local(orders: OrderSource, out: str, about: dict[str, Any], memory: int, resume: bool) -> Iterator[Doing]:
     import features
     from commands.console import say
+    from features.instants import DAY_US, isoformat
     from features.parts import threads_within
     from serving.in_parts import Target
 
     fingerprint = {"clv": features.__version__, **orders.identity(), **about}
     n_threads = threads_within(memory, CORES)
-    with _read(orders, Target(_partial(out), fingerprint, resume, memory, n_threads)) as held:
+    resume_from = None if not resume else now_us() - DAY_US if orders.may_change else 0
+    with _read(orders, Target(_partial(out), fingerprint, resume_from, memory, n_threads)) as held:
         if held.unfinished is None:
             say(held.parts.intake(0).accounts.summary())
         elif held.unfinished.resumed:
-            say("Going on from the finished parts of the interrupted run.")
+            at = isoformat(held.unfinished.began_at)
+            say(f"Going on from the finished parts of the interrupted run, with the orders as they were at {at}.")
         if resume and not (held.unfinished and held.unfinished.resumed):
-            say("There is no interrupted run of the same orders, model and settings: starting from the beginning.")
+            of = " and of this day" if orders.may_change else ""
+            say(f"There is no interrupted run of the same orders, model and settings{of}: starting from the beginning.")
         yield Doing(orders, held, n_threads)
 
 
@@ -195,7 +199,7 @@ def read_to_train(orders: OrderSource, memory: str, predictions: str | None = No
     folder = place / f"reading-{os.getpid()}.partial"
     try:
         with (
-            _read(orders, Target(folder, {}, False, memory_bytes(memory), 1)) as held,
+            _read(orders, Target(folder, {}, None, memory_bytes(memory), 1)) as held,
             counting("drawing customers", held.parts.n_rows) as advance,
         ):
             intake = read_sample(held.parts, on_rows=advance)

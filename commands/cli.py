@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -59,6 +60,9 @@ def _root(
 def main() -> None:
     """Run a command; every error is one sentence on stderr and an exit code, never a traceback."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's: cleaned up after, as after Ctrl-C
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without some character shows `?` in its place
     sys.exit(run(sys.argv[1:]))
 
 

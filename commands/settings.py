@@ -76,9 +76,11 @@ def home() -> Home:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UsageError(f"CLV_HOME {str(folder)!r} cannot be made: {error.strerror}.") from error
+        raise UsageError(
+            f"The state folder {str(folder.absolute())!r} cannot be made: {error.strerror}. Name another by CLV_HOME."
+        ) from error
     if not os.access(folder, os.W_OK):
-        raise UsageError(f"CLV_HOME {str(folder)!r} cannot be written: name another folder.")
+        raise UsageError(f"The state folder {str(folder.absolute())!r} cannot be written: name another by CLV_HOME.")
     for name, value in {
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",

@@ -1,13 +1,14 @@
-"""What a machine gives: its cores, and one process at a time."""
+"""What a machine gives: its cores, one process at a time, and notes that are whole."""
 
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 CORES: Final = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 """How many this process may use."""
@@ -20,3 +21,31 @@ def locked(path: Path) -> Iterator[None]:
     with path.open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+def alone_with(uri: str) -> AbstractContextManager[None]:
+    """Lock of a SQLite store of MLflow, whose migrations of two processes trip over each other; none of a server."""
+    path = uri.removeprefix("sqlite:///")
+    return nullcontext() if path == uri else locked(Path(f"{path}.lock"))
+
+
+def write_note(path: Path, found: dict[str, Any]) -> None:
+    """Write a small JSON document: there whole, for good, or not at all. Raises OSError."""
+    beside = path.with_name(f"{path.name}.tmp")
+    try:
+        with beside.open("w") as stream:
+            json.dump(found, stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        beside.replace(path)
+    except OSError:
+        beside.unlink(missing_ok=True)
+        raise
+
+
+def read_note(path: Path) -> dict[str, Any]:
+    """Read such a document; empty where there is none, or what another program left there is no such thing."""
+    try:
+        return dict(json.loads(path.read_text()))
+    except (FileNotFoundError, ValueError):
+        return {}

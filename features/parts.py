@@ -6,7 +6,6 @@ currency, order ids on rows of several customers) is found from the columns that
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -23,6 +22,7 @@ from features.clustered import Clustered, clustered
 from features.columns import CURRENCY, CUSTOMER_ID, LINE_ITEM_COLUMNS, ORDER_ID, ORDERED_AT
 from features.dealing import MOST_IN_MEMORY, ROW, in_memory, into_files
 from features.instants import DAY_US, next_midnight
+from features.machine import read_note, write_note
 from features.options import ReadOptions
 from features.parsing import instants, text_codes
 from features.raw import RawOrders, RawSource, numbered
@@ -212,15 +212,15 @@ def part_orders(
     split.folder.mkdir(parents=True)
     n_rows = into_files(source.chunks, [_path(split.folder, place) for place in range(split.n_parts)], on_rows)
     about = {"now": now, "n_parts": split.n_parts, "n_rows": n_rows, "malformed": source.malformed}
-    (split.folder / _ABOUT).write_text(json.dumps(about))
+    write_note(split.folder / _ABOUT, about)
     return Parts(options, now, split.n_parts, n_rows, source.malformed, split.folder)
 
 
 def parts_in(folder: Path, options: ReadOptions) -> Parts | None:
     """Parts that an earlier run left whole in a folder; None where it did not get so far."""
-    if not (folder / _ABOUT).exists():
+    about = read_note(folder / _ABOUT)
+    if not about:
         return None
-    about = json.loads((folder / _ABOUT).read_text())
     malformed = {int(number): text for number, text in about.pop("malformed").items()}
     return Parts(options, about["now"], about["n_parts"], about["n_rows"], malformed, folder)
 

@@ -142,13 +142,15 @@ class Target:
         Of the parts and of what is made of them, where there are several.
     fingerprint
         Of the orders and of what is done with them: a run is resumed only where it is the same.
+    resume_from
+        A run that began then or later, µs UTC, is resumed; None: none is.
     memory, n_threads
         Bytes to stay within, with a part in each thread.
     """
 
     folder: Path
     fingerprint: dict[str, Any]
-    resume: bool
+    resume_from: int | None
     memory: int
     n_threads: int
 
@@ -171,11 +173,11 @@ def batch_of(source: RawSource, options: ReadOptions, now: int, target: Target, 
     """
     folder = target.folder
     split = Split.within(target.memory, target.n_threads, source.n_rows_about, folder / ORDERS)
-    if split.n_parts == 1 and not (target.resume and is_unfinished(folder)):
+    if split.n_parts == 1 and not (target.resume_from is not None and is_unfinished(folder)):
         remove_abandoned(folder)
         yield Batch(part_orders(source, options, now, split), None)
         return
-    with unfinished(folder, target.fingerprint, split.n_parts, resume=target.resume, now=now) as held:
+    with unfinished(folder, target.fingerprint, split.n_parts, resume_from=target.resume_from, now=now) as held:
         try:
             parts = parts_in(held.orders, options)
             if parts is None:

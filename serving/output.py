@@ -38,28 +38,45 @@ def checked_out(out: str) -> None:
         from features.engines import engine_for
 
         engine_for(out).dispose()
-    elif is_folder(out):
+        return
+    parent = Path(out).absolute().parent
+    if not parent.is_dir():
+        raise UsageError(f"--out {out!r} lies in a folder that does not exist.")
+    if not os.access(parent, os.W_OK):
+        raise UsageError(f"--out {out!r} lies in a folder that may not be written.")
+    if is_folder(out):
         _check_folder(out)
     elif not out.lower().endswith(ENDINGS):
         raise UsageError(
             f"--out {out!r}: write to a path that ends in .parquet, .csv or .csv.gz, to a folder of Parquet files (a "
             "path that ends in /), or to a SQLAlchemy URL."
         )
+    elif Path(out).is_dir():
+        raise UsageError(f"--out {out!r} is a folder: name a file, or end it in / to replace it by Parquet files.")
 
 
 def _check_folder(out: str) -> None:
     """Refuse to replace what is not a folder of an earlier run; mend what was cut short in replacing it."""
     folder = Path(out)
-    if folder.name in ("", "..") or folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+    taken = folder.is_symlink() or folder.is_mount() or (folder.exists() and not folder.is_dir())
+    if folder.name in ("", "..") or taken:
         raise UsageError(f"--out {out!r} cannot be replaced by a folder: name one of its own.")
     if _aside(folder).exists():
         if folder.exists():
             shutil.rmtree(_aside(folder))
         else:
             _aside(folder).rename(folder)
-    strangers = [path.name for path in folder.glob("*") if not _OURS.fullmatch(path.name)]
+    strangers = [path.name for path in folder.glob("*") if not _OURS.fullmatch(path.name) or _is_of_others(path)]
     if strangers:
         raise UsageError(f"--out {out!r} would be replaced, but holds other files: {listed(strangers)}.")
+
+
+def _is_of_others(path: Path) -> bool:
+    """Whether a Parquet file is whole and has no moment that its rows speak for, as orders have none."""
+    try:
+        return "as_of" not in pq.read_schema(path).names
+    except (pa.ArrowInvalid, OSError):
+        return False
 
 
 def is_folder(out: str) -> bool:
@@ -114,6 +131,7 @@ def written_beside(target: Path, *, folder: bool = False) -> Iterator[Path]:
     UsageError
         Another run is writing to the same target.
     """
+    target = target.resolve() if target.is_symlink() else target  # the link stays one
     beside = target.with_name(f".{target.name}.partial")
     try:
         held = _held(beside, folder=folder)

@@ -6,17 +6,18 @@ import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import mlflow
+import sqlalchemy as sa
 from mlflow.exceptions import MlflowException
 
 from features.engines import hidden
 from features.errors import BundleError, RegistryError, listed
-from features.machine import locked
+from features.machine import alone_with, locked
 from model.bundle import CHAMPION, REGISTERED, load_bundle
 
 
@@ -86,9 +87,13 @@ class ModelStore:
 def _reading(uri: str, version: str, name: str) -> Iterator[None]:
     """Say in one sentence what the registry did not give."""
     logging.getLogger("mlflow").setLevel(logging.WARNING)  # not how it makes its tables
+    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
+        raise RegistryError(_unknown(name, []))
     try:
+        with suppress(OSError), alone_with(uri):
+            pass  # who makes its tables is done with it
         yield
-    except (MlflowException, OSError) as error:
+    except (MlflowException, OSError, sa.exc.SQLAlchemyError) as error:
         shown = hidden(uri)
         cause = (str(error) or type(error).__name__).splitlines()[0].replace(uri, shown)
         raise RegistryError(
@@ -110,9 +115,13 @@ def _champion(client: mlflow.MlflowClient, name: str) -> str:
     except MlflowException as error:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
-        names = listed(sorted(model.name for model in client.search_registered_models()))
-        known = names or "none yet: clv train ORDERS makes the first"
-        raise RegistryError(f"No model is registered as {name!r}. Registered: {known}.") from error
+        names = sorted(model.name for model in client.search_registered_models())
+        raise RegistryError(_unknown(name, names)) from error
     if CHAMPION not in aliases:
         raise RegistryError(f"{name!r} has no champion yet. Promote a version (clv promote), or name one (--version).")
     return str(aliases[CHAMPION])
+
+
+def _unknown(name: str, names: Sequence[str]) -> str:
+    known = listed(names) or "none yet: clv train ORDERS makes the first"
+    return f"No model is registered as {name!r}. Registered: {known}."

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from features.errors import OutputError, UsageError, listed
+from features.machine import read_note, write_note
 
 _FINGERPRINT, _LOCK = "fingerprint.json", "lock"
 ORDERS: Final = "orders"
@@ -87,9 +88,14 @@ def remove_abandoned(folder: Path) -> None:
 
 @contextmanager
 def unfinished(
-    folder: Path, fingerprint: dict[str, Any], n_parts: int, *, resume: bool, now: int
+    folder: Path, fingerprint: dict[str, Any], n_parts: int, *, resume_from: int | None, now: int
 ) -> Iterator[Unfinished]:
     """Hold the folder of a batch: emptied, or as an earlier run with the same fingerprint left it.
+
+    Parameters
+    ----------
+    resume_from
+        A run that began then or later, µs UTC, is continued; None: none is.
 
     Raises
     ------
@@ -98,11 +104,9 @@ def unfinished(
     OutputError
         It cannot be made.
     """
-    try:
+    with _made(folder):
         folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / _LOCK).open("w")
-    except OSError as error:
-        raise OutputError(f"{str(folder)!r} cannot be made: {error.strerror or error}. Nothing was changed.") from error
     with lock:
         _take(lock, folder)
         noted = folder / _FINGERPRINT
@@ -111,7 +115,9 @@ def unfinished(
             raise UsageError(
                 f"{str(folder)!r} is needed for unfinished work, but holds other files: {listed(strangers)}."
             )
-        found = json.loads(noted.read_text()) if resume and noted.exists() else {}
+        found = {} if resume_from is None else read_note(noted)
+        if found and found["began_at"] < resume_from:
+            found = {}
         if found and found["of"] != json.loads(json.dumps(fingerprint)):
             raise UsageError(
                 f"The interrupted run in {str(folder)!r} was of other orders, another model or other settings. Give "
@@ -121,8 +127,21 @@ def unfinished(
         if not resumed:
             _empty(folder)
             found = {"of": fingerprint, "began_at": now, "n_parts": n_parts}
-            noted.write_text(json.dumps(found))
+            with _made(folder):
+                try:
+                    write_note(noted, found)
+                except OSError:
+                    shutil.rmtree(folder, ignore_errors=True)
+                    raise
         yield Unfinished(folder, resumed, found["began_at"], found["n_parts"])
+
+
+@contextmanager
+def _made(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"{str(folder)!r} cannot be made: {error.strerror or error}. Nothing was changed.") from error
 
 
 def _take(lock: IO[str], folder: Path) -> None:

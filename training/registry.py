@@ -12,7 +12,7 @@ import logging
 import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stderr
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -29,7 +29,7 @@ from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, Tens
 from features.catalogue import CATALOGUE
 from features.engines import hidden
 from features.errors import GateError, RegistryError, listed
-from features.machine import locked
+from features.machine import alone_with
 from features.validation import Intake
 from model.bundle import CHAMPION, save_bundle
 from training.card import model_card
@@ -50,18 +50,12 @@ def reachable(uri: str) -> Iterator[None]:
     """Turn MLflow's and the network's errors into one sentence."""
     try:
         yield
-    except (MlflowException, OSError) as error:
+    except (MlflowException, OSError, sa.exc.SQLAlchemyError) as error:
         shown = hidden(uri)
         cause = (str(error) or type(error).__name__).splitlines()[0].replace(uri, shown)
         raise RegistryError(
             f"The model registry at {shown!r} refused or cannot be reached: {cause[:300]}. Check MLFLOW_TRACKING_URI."
         ) from error
-
-
-def _alone(uri: str) -> AbstractContextManager[None]:
-    """Lock of a local store: MLflow's migrations of two processes would trip over each other."""
-    database = sa.make_url(uri).database if uri.startswith("sqlite:") else None
-    return locked(Path(f"{database}.lock")) if database else nullcontext()
 
 
 @dataclass(frozen=True)
@@ -89,7 +83,7 @@ class Registry:
 
     def ensure_reachable(self) -> None:
         """Fail before hours of work, not after; makes the tables of a new local store. Raises RegistryError."""
-        with reachable(self.uri), _alone(self.uri):
+        with reachable(self.uri), alone_with(self.uri):
             self.client().search_experiments(max_results=1)
 
     def record(self, trained: Trained, intake: Intake, name: str) -> str:

@@ -319,6 +319,20 @@ def test_ctrl_c_and_a_schedulers_stop_leave_nothing_half_done(
     assert not [path.name for path in tmp_path.iterdir() if path.name != "home"]
 
 
+def test_a_terminal_without_a_character_shows_another(small_csv: str, tmp_path: Path) -> None:
+    environment = {**os.environ, "CLV_HOME": str(tmp_path / "home"), "PYTHONIOENCODING": "latin-1"}
+    words = [CLV, "backtest", small_csv, "--horizon-days", "30", "--as-of", "2023-08-01"]
+    done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, check=True)
+    assert b"bgnbd_gamma_gamma" in done.stdout
+    assert b"?" in done.stdout
+
+
+def test_a_command_that_only_reads_makes_no_registry(home: Path, small_csv: str) -> None:
+    for words in (["score", small_csv, "--out", "scores.csv"], ["bundle", "folder"]):
+        assert run(words) == 1
+    assert not (home / "mlflow.db").exists()
+
+
 def test_an_unwritable_home_is_said_plainly(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
+import re
 import resource
 import signal
 import subprocess
@@ -239,7 +241,12 @@ def test_a_log_sorted_by_customer_gives_the_same_rows_and_is_resumed(
 
 
 def test_a_table_that_changes_is_not_read_again(
-    words: Words, orders: Path, tmp_path: Path, interrupted_at: Interrupted, bundle_folder: Path
+    words: Words,
+    orders: Path,
+    tmp_path: Path,
+    interrupted_at: Interrupted,
+    bundle_folder: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     engine = sa.create_engine(f"sqlite:///{tmp_path / 'shop.db'}")
     few = pq.read_table(orders).slice(0, 200_000).to_pandas()
@@ -250,9 +257,35 @@ def test_a_table_that_changes_is_not_read_again(
     assert run(words_) == 130
     with engine.begin() as connection:
         connection.execute(sa.text("delete from orders where customer_id > 100"))
+    capsys.readouterr()
     assert run([*words_, "--resume"]) == 0
+    assert re.search(r"with the orders as they were at \d{4}-\d\d-\d\d", " ".join(capsys.readouterr().err.split()))
     usable = few[few.amount != "free"].customer_id.astype(str)
     assert set(pq.read_table("scores.parquet").column("customer_id").to_pylist()) == set(usable)
+
+
+def test_a_table_is_read_again_a_day_later(
+    words: Words,
+    orders: Path,
+    tmp_path: Path,
+    interrupted_at: Interrupted,
+    bundle_folder: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    engine = sa.create_engine(f"sqlite:///{tmp_path / 'shop.db'}")
+    pq.read_table(orders).slice(0, 200_000).to_pandas().to_sql("orders", engine, index=False)
+    interrupted_at(2)
+    words_ = ["score", f"sqlite:///{tmp_path / 'shop.db'}", "--table", "orders", "--bundle", str(bundle_folder)]
+    words_ += ["--out", "scores.parquet", *LITTLE]
+    assert run(words_) == 130
+    note = tmp_path / "scores.parquet.partial" / "fingerprint.json"
+    begun = json.loads(note.read_text())
+    note.write_text(json.dumps({**begun, "began_at": begun["began_at"] - 25 * 3_600_000_000}))
+    with engine.begin() as connection:
+        connection.execute(sa.text("delete from orders where customer_id > 100"))
+    assert run([*words_, "--resume"]) == 0
+    assert "settings and of this day: starting from the beginning" in " ".join(capsys.readouterr().err.split())
+    assert {int(one) for one in pq.read_table("scores.parquet").column("customer_id").to_pylist()} <= set(range(101))
 
 
 def test_what_was_cut_short_in_replacing_a_folder_is_mended(words: Words, tmp_path: Path) -> None:
@@ -289,6 +322,40 @@ def test_what_is_not_ours_is_never_deleted(words: Words, tmp_path: Path, capsys:
         assert run(words(out)) == 2
     assert (tmp_path / "link").is_symlink()
     assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_orders_in_a_folder_of_parts_are_no_earlier_run(words: Words, orders: Path, tmp_path: Path) -> None:
+    (tmp_path / "own").mkdir()
+    log = (orders / "0.parquet").read_bytes()
+    (tmp_path / "own" / "part-00000.parquet").write_bytes(log)
+    assert run(words("own/")) == 2
+    assert (tmp_path / "own" / "part-00000.parquet").read_bytes() == log
+
+
+@pytest.mark.parametrize("more", [[], LITTLE], ids=["in one piece", "in parts"])
+def test_a_link_stays_one_and_its_file_is_written(words: Words, tmp_path: Path, more: list[str]) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "real.parquet").write_text("yesterday's")
+    (tmp_path / "scores.parquet").symlink_to(tmp_path / "elsewhere" / "real.parquet")
+    assert run(words("scores.parquet", *more)) == 0
+    assert (tmp_path / "scores.parquet").is_symlink()
+    assert pq.read_table(tmp_path / "elsewhere" / "real.parquet").num_rows > 75_000
+    assert files(tmp_path / "elsewhere") == ["real.parquet"]
+
+
+@pytest.mark.parametrize("damaged", ["fingerprint.json", "orders/parts.json"])
+def test_notes_that_a_power_cut_emptied_are_begun_again(
+    words: Words, tmp_path: Path, interrupted_at: Interrupted, damaged: str
+) -> None:
+    interrupted_at(2)
+    assert run(words("scores.parquet", "--memory", "500MB")) == 130
+    note = tmp_path / "scores.parquet.partial" / damaged
+    if not note.exists():  # the orders waited in memory
+        note.parent.mkdir(exist_ok=True)
+    note.write_text("")
+    assert run(words("scores.parquet", *LITTLE, "--resume")) == 0
+    assert pq.read_table("scores.parquet").num_rows > 75_000
+    assert not (tmp_path / "scores.parquet.partial").exists()
 
 
 def test_memory_is_honoured_under_a_hard_limit(words: Words, tmp_path: Path) -> None:

@@ -129,10 +129,10 @@ def test_an_interrupted_run_leaves_what_was_there(bundle: Bundle, shop: OrderLog
 def test_outputs_that_cannot_be_written_are_named(bundle: Bundle, shop: OrderLog, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"ends in \.parquet, \.csv"):
         run(bundle, shop, tmp_path / "scores.xlsx")
-    with pytest.raises(OutputError, match="cannot be written"):
+    with pytest.raises(UsageError, match="a folder that does not exist"):
         run(bundle, shop, tmp_path / "no such folder" / "scores.parquet")
     (tmp_path / "folder.parquet").mkdir()
-    with pytest.raises(OutputError, match="Nothing was changed"):
+    with pytest.raises(UsageError, match="is a folder: name a file"):
         run(bundle, shop, tmp_path / "folder.parquet")
     with pytest.raises(OutputError, match="cannot be written"):
         run(bundle, shop, f"sqlite:///{tmp_path}/nowhere/x.db")
