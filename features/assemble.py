@@ -158,7 +158,7 @@ def _repeated(
         each = np.stack([order_id[refunds], orders.ordered_at[rows[refunds]]])
         kind[refunds] = len(orders.texts[ORDER_ID].values) + np.unique(each, axis=1, return_inverse=True)[1].ravel()
     left = np.flatnonzero((order_id >= 0) & ~identical)
-    counts = np.bincount(kind[left], minlength=int(kind.max()) + 1)
+    counts = np.bincount(kind[left], minlength=int(kind.max(initial=0)) + 1)
     conflicting = np.flatnonzero((order_id >= 0) & (counts[kind] > 1))
     broken[rows[identical]] = Rule.REPEATED_ORDER_ID
     broken[rows[conflicting]] = Rule.CONFLICTING_ORDER_ID

@@ -279,23 +279,25 @@ def _opened(own: SparkSession, source: str, options: ReadOptions) -> tuple[DataF
     if options.table or options.query:
         raise UsageError(f"--table and --query go with a JDBC URL, not with {source!r}.")
     folder = Folder.at(own.sparkContext, source)
-    if source.lower().endswith(_CSV):
-        return _mapped(_csv(own, folder.path), options), True
     if "*" not in source and folder.holds(f"{folder.path}/_delta_log"):
         return _mapped(own.read.format("delta").load(folder.path), options), False
-    # as locally, names of folders are no columns
-    return _mapped(own.read.option("recursiveFileLookup", "true").parquet(folder.path), options), False
+    paths = folder.files()
+    if all(path.lower().endswith(_CSV) for path in paths):
+        return _mapped(_csv(own, paths), options), True
+    # as locally, names of folders are no columns, and each file may have columns of its own
+    reader = own.read.option("recursiveFileLookup", "true").option("mergeSchema", "true")
+    return _mapped(reader.parquet(*paths), options), False
 
 
-def _csv(own: SparkSession, path: str) -> DataFrame:
+def _csv(own: SparkSession, paths: list[str]) -> DataFrame:
     """All columns as texts, and the text of rows that have more or fewer fields than the header."""
-    head = own.read.text(path).filter("length(trim(value)) > 0").first()
+    head = own.read.text(paths[0]).filter("length(trim(value)) > 0").first()
     if head is None:
-        raise OrdersError(f"{path!r} is empty. An order log needs a header row and at least one order.")
+        raise OrdersError(f"{paths[0]!r} is empty. An order log needs a header row and at least one order.")
     reader = own.read.options(header="true", sep=delimiter_of(head[0]), quote='"', escape='"', multiLine="true")
     reader = reader.options(enforceSchema="false", columnPruning="false", columnNameOfCorruptRecord=MALFORMED)
-    names = reader.csv(path).columns
-    return reader.schema(", ".join(f"`{name.replace('`', '``')}` string" for name in [*names, MALFORMED])).csv(path)
+    names = reader.csv(paths).columns
+    return reader.schema(", ".join(f"`{name.replace('`', '``')}` string" for name in [*names, MALFORMED])).csv(paths)
 
 
 def _mapped(found: DataFrame, options: ReadOptions) -> DataFrame:

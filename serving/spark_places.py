@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from features.errors import OutputError, UsageError, listed
+from features.places import files
 
 _SECONDS_TO_END: Final = 20
 _OURS: Final = re.compile(r"_SUCCESS|part-\d{5}(-.*)?\.parquet|\..*\.crc")
@@ -22,17 +23,24 @@ class Folder:
     ----------
     context
         SparkContext that knows the file systems and their settings.
+    is_local
+        Whether it is a path of this machine.
     """
 
     path: str
     context: Any
+    is_local: bool
 
     @classmethod
     def at(cls, context: Any, path: str) -> Folder:
         """Folder of a path; one without a scheme lies in Spark's default file system."""
         default = context._jsc.hadoopConfiguration().get("fs.defaultFS", "file:///")
         here = default.startswith("file:") and "://" not in path
-        return cls(str(Path(path).absolute()) if here else path.rstrip("/"), context)
+        return cls(str(Path(path).absolute()) if here else path.rstrip("/"), context, here)
+
+    def files(self) -> list[str]:
+        """Its files, where they can be looked at from here, judged as the local engine does; else the path itself."""
+        return [f"file://{path}" for path in files(self.path)[1]] if self.is_local else [self.path]
 
     def _hadoop(self, path: str) -> tuple[Any, Any]:
         place = self.context._jvm.org.apache.hadoop.fs.Path(path)

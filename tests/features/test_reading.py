@@ -169,6 +169,11 @@ def test_an_order_may_be_refunded_bit_by_bit_under_its_id(csv_of: Write) -> None
     assert rules(intake) == {"repeated_order_id": 1, "conflicting_order_id": 2}  # of one moment
 
 
+def test_order_ids_on_unusable_rows_alone(csv_of: Write) -> None:
+    with pytest.raises(OrdersError, match="holds no usable order"):
+        read_orders(csv_of("customer_id,ordered_at,amount,order_id\n,2024-01-01,1,o1\n"))
+
+
 def test_a_repeated_order_id_without_line_items(csv_of: Write) -> None:
     path = csv_of(
         "customer_id,ordered_at,amount,order_id\na,2024-01-01,1,o1\na,2024-01-01,1,o1\n"

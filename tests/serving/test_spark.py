@@ -186,6 +186,24 @@ def test_a_messy_log_has_the_local_accounts(both: Both, form: str) -> None:
     assert ("malformed_row 2" in said) == (form == "csv")
 
 
+@pytest.mark.parametrize("form", ["parquet", "csv"])
+def test_a_folders_files_are_read_as_locally(both: Both, form: str) -> None:
+    """Columns that the first file lacks, links that name files again, files that cannot be read."""
+    table = messy()
+    Path("orders/below").mkdir(parents=True)
+    for place, name in enumerate(("1", "below/2", "3")):
+        part = table.slice(place * 800, 800)
+        if place == 0 and form == "parquet":
+            part = part.drop_columns(["status", "discount_amount"])
+        (pq.write_table if form == "parquet" else pa_csv.write_csv)(part, f"orders/{name}.{form}")
+    Path("orders/latest").symlink_to("below")
+    said = both("features", "orders")
+    assert "2,400 rows read" in said
+    assert "never_paid" in said
+    Path("orders/4.avro").write_text("orders, too")
+    assert "4.avro: such files cannot be read" in both("features", "orders")
+
+
 def test_order_ids_of_several_customers_are_judged_side_by_side(both: Both) -> None:
     alone = {"ordered_at": "2024-01-05", "amount": "10", "status": "completed"}
     rows = [{"customer_id": f"c{n}", "order_id": f"o{n}", **alone} for n in range(45_000)]
@@ -358,7 +376,7 @@ def test_what_spark_does_not_do_is_said_at_once(home: Path, spark: SparkSession,
 
 def test_a_log_that_is_not_there(home: Path, spark: SparkSession, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["features", "nowhere", "--engine", "spark", "--out", "features/"]) == 1
-    assert "'nowhere' cannot be read: [PATH_NOT_FOUND]" in " ".join(capsys.readouterr().err.split())
+    assert "no such file, or no Parquet or CSV file in it" in " ".join(capsys.readouterr().err.split())
 
 
 def test_the_registered_model_as_a_spark_udf(
