@@ -201,10 +201,10 @@ def require_rows_file(option: str, path: str | None) -> None:
 
     Raises UsageError.
     """
-    from serving.output import ENDINGS
-
     if path is None:
         return
+    from serving.output import ENDINGS
+
     if not path.lower().endswith(ENDINGS):
         raise UsageError(f"{option} {path!r} must end in {', '.join(ENDINGS[:-1])} or {ENDINGS[-1]}.")
     if not Path(path).absolute().parent.is_dir():

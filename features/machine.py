@@ -23,10 +23,16 @@ def locked(path: Path) -> Iterator[None]:
         yield
 
 
+def sqlite_file(uri: str) -> Path | None:
+    """File of a SQLite URL; None for any other."""
+    path = uri.partition("?")[0].removeprefix("sqlite:///")
+    return Path(path) if uri.startswith("sqlite:///") else None
+
+
 def alone_with(uri: str) -> AbstractContextManager[None]:
     """Lock of a SQLite store of MLflow, whose migrations of two processes trip over each other; none of a server."""
-    path = uri.removeprefix("sqlite:///")
-    return nullcontext() if path == uri else locked(Path(f"{path}.lock"))
+    file = sqlite_file(uri)
+    return nullcontext() if file is None else locked(file.with_name(f"{file.name}.lock"))
 
 
 def write_note(path: Path, found: dict[str, Any]) -> None:

@@ -17,6 +17,7 @@ from features.columns import UNKNOWN_CURRENCY
 from features.instants import DAY_US
 
 _SILENCE_DAYS: Final = 28
+"""Longer than the holidays of a shop that has begun."""
 
 
 def earliest(times: FloatArray | IntArray, day: int) -> float:

@@ -158,4 +158,4 @@ def _followed(source: str, paths: list[str]) -> list[str]:
     ended = [path for path in Path(folder).rglob("*") if path.is_symlink() and not path.exists()]
     if lost := [path.relative_to(folder) for path in ended if "*" not in source or is_globbed(str(path), source)]:
         raise OrdersError(f"{listed(lost)}: a link to what is not there. Mend it, or move it elsewhere.")
-    return list({os.path.realpath(path): path for path in reversed(paths)}.values())[::-1]
+    return sorted({os.path.realpath(path): path for path in reversed(paths)}.values())

@@ -17,7 +17,7 @@ from mlflow.exceptions import MlflowException
 
 from features.engines import hidden
 from features.errors import BundleError, RegistryError, listed
-from features.machine import alone_with, locked
+from features.machine import alone_with, locked, sqlite_file
 from model.bundle import CHAMPION, REGISTERED, load_bundle
 
 
@@ -87,7 +87,8 @@ class ModelStore:
 def _reading(uri: str, version: str, name: str) -> Iterator[None]:
     """Say in one sentence what the registry did not give."""
     logging.getLogger("mlflow").setLevel(logging.WARNING)  # not how it makes its tables
-    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
+    file = sqlite_file(uri)
+    if file is not None and not file.exists():
         raise RegistryError(_unknown(name, []))
     try:
         with suppress(OSError), alone_with(uri):
