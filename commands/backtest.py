@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from commands.batches import Memory, ask_about, read_to_train
-from commands.options import Format, OrderSource, reads_orders, require_rows_file, wants_json
+from commands.options import Format, OrderSource, reads_orders, require_rows_file
 
 
 @reads_orders
@@ -45,7 +45,7 @@ def backtest(
     from training.backtest import default_cases, predictions_table, run_case
     from training.examples import Snapshots
 
-    as_json, rivals = wants_json(format_), _checked(rival or [])
+    rivals = _checked(rival or [])
     require_rows_file("--predictions", predictions)
     if not (isfinite(margin) and isfinite(contact_cost)):
         raise UsageError(f"--margin {margin} and --contact-cost {contact_cost} must be finite numbers.")
@@ -57,7 +57,7 @@ def backtest(
         for moment in moments:
             stage(f"as of {isoformat(moment)[:10]}")
             cases.append(run_case(intake.log, moment, horizon_days, rivals=rivals, stage=stage, snapshots=known))
-    if as_json:
+    if format_ == "json":
         print_json({"cutoffs": [case.document(margin, contact_cost) for case in cases]})
     else:
         print_cases(cases)

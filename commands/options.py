@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
 
@@ -34,7 +34,7 @@ Name = Annotated[str, typer.Option(help="Name of the registered model.")]
 MODEL = "clv"
 """Name that models are registered by where no other is said."""
 Format = Annotated[
-    str,
+    Literal["table", "json"],
     typer.Option("--format", help="`table` for people, `json` for one JSON document on stdout."),
 ]
 
@@ -209,10 +209,3 @@ def require_rows_file(option: str, path: str | None) -> None:
         raise UsageError(f"{option} {path!r} must end in {', '.join(ENDINGS[:-1])} or {ENDINGS[-1]}.")
     if not Path(path).absolute().parent.is_dir():
         raise UsageError(f"{option} {path!r} lies in a folder that does not exist.")
-
-
-def wants_json(chosen: str) -> bool:
-    """Whether JSON was asked for. Raises UsageError for an unknown format."""
-    if chosen not in ("table", "json"):
-        raise UsageError(f"--format {chosen!r} must be table or json.")
-    return chosen == "json"

@@ -15,7 +15,6 @@ from commands.options import (
     OrderSource,
     instant,
     reads_orders,
-    wants_json,
 )
 
 if TYPE_CHECKING:
@@ -39,7 +38,7 @@ def train(
     from training.registry import Registry
     from training.train import train as fit_and_evaluate
 
-    as_json, place = wants_json(format_), home()
+    place = home()
     registry = Registry(place.registry_uri, place.artifacts)
     intake = read_to_train(orders, memory)
     if intake.log.currency == UNKNOWN_CURRENCY:
@@ -54,7 +53,7 @@ def train(
     if trained.dropped_horizons:
         days = ", ".join(map(str, trained.dropped_horizons))
         say(f"The history is too short or too thin for horizons of {days} days: they were not fitted.")
-    if as_json:
+    if format_ == "json":
         cases = [case.document() for case in trained.cases]
         gate = [{"holds": verdict.holds, "text": verdict.text} for verdict in trained.verdicts]
         print_json(

@@ -144,7 +144,7 @@ def test_backtest_prints_one_json_document_and_writes_predictions(
         (["train", "{csv}", "--as-of", "next week"], 2, "not a date"),
         (["train", "{csv}", "--map", "customer_id"], 2, "NAME=COLUMN"),
         (["train", "{csv}", "--map", "customer_id=Nobody"], 1, "no column"),
-        (["train", "{csv}", "--format", "xml"], 2, "table or json"),
+        (["train", "{csv}", "--format", "xml"], 2, "is not one of 'table', 'json'"),
         (["train", "{csv}", "--timezone", "Mars/Base"], 2, "time zone"),
         (["train", "missing.csv"], 1, "no such file"),
         (["train", "sqlite:///missing.db"], 2, "--table"),
