@@ -29,7 +29,7 @@ from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, Tens
 from features.catalogue import CATALOGUE
 from features.engines import hidden
 from features.errors import GateError, RegistryError, listed
-from features.machine import alone_with
+from features.machine import alone_with, sqlite_file
 from features.validation import Intake
 from model.bundle import CHAMPION, save_bundle
 from training.card import model_card
@@ -115,6 +115,7 @@ class Registry:
         GateError
             The version's gate failed; the text says which condition and by how much.
         """
+        self._require_store(name)
         with reachable(self.uri):
             client = self.client()
             aliases = self._aliases(client, name)
@@ -138,6 +139,7 @@ class Registry:
 
     def rollback(self, name: str) -> tuple[str, str]:
         """Swap champion and previous champion; returns (champion now, champion before)."""
+        self._require_store(name)
         with reachable(self.uri):
             client = self.client()
             aliases = self._aliases(client, name)
@@ -157,6 +159,12 @@ class Registry:
             for tag, what in _NOTICED.items()
             if tag in former and tag in tags and former[tag] != tags[tag]
         ]
+
+    def _require_store(self, name: str) -> None:
+        """Refuse to look for a model in a local store that nobody has made yet; looking would make it."""
+        file = sqlite_file(self.uri)
+        if file is not None and not file.exists():
+            raise RegistryError(f"No model is registered as {name!r}. Registered: none yet.")
 
     def _experiment(self, client: mlflow.MlflowClient) -> None:
         if client.get_experiment_by_name(EXPERIMENT) is None:

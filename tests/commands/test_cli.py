@@ -328,7 +328,7 @@ def test_a_terminal_without_a_character_shows_another(small_csv: str, tmp_path: 
 
 
 def test_a_command_that_only_reads_makes_no_registry(home: Path, small_csv: str) -> None:
-    for words in (["score", small_csv, "--out", "scores.csv"], ["bundle", "folder"]):
+    for words in (["score", small_csv, "--out", "scores.csv"], ["bundle", "folder"], ["promote"], ["rollback"]):
         assert run(words) == 1
     assert not (home / "mlflow.db").exists()
 
