@@ -21,7 +21,7 @@ PACKED: Final = (".gz", ".bz2", ".zst")
 _TEXTS: Final = tuple(ending + packed for ending in (".csv", ".tsv", ".txt") for packed in ("", *PACKED))
 _BYSTANDERS: Final = (
     ".md", ".json", ".yaml", ".yml", ".toml", ".xml", ".html", ".sql", ".log", ".crc", ".md5", ".sha256", ".py",
-    ".ipynb", ".pdf", ".png", ".jpg",
+    ".ipynb", ".pdf", ".png", ".jpg", "_$folder$",
 )  # fmt: skip
 """Endings of files that may lie beside orders and hold none."""
 

@@ -322,7 +322,7 @@ def test_every_file_of_a_folder_is_read_or_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["2.csv.xz", "part-00001", "2.csv.gzip", "2.avro", "2.jsonl"])
 def test_what_lies_among_orders_and_cannot_be_read_is_named(tmp_path: Path, name: str) -> None:
     (tmp_path / "1.csv").write_text(HEADER + "a,2024-01-01,1\n")
-    for bystander in ("README.md", "_SUCCESS", ".1.csv.crc", "schema.sql"):
+    for bystander in ("README.md", "_SUCCESS", ".1.csv.crc", "schema.sql", "below_$folder$"):
         (tmp_path / bystander).write_text("none of it")
     assert read_orders(str(tmp_path)).accounts.n_read == 1
     below = tmp_path / "below"
