@@ -240,52 +240,40 @@ def test_a_log_sorted_by_customer_gives_the_same_rows_and_is_resumed(
     assert [name for name in expected.column_names if not found[name].equals(expected[name])] == []
 
 
-def test_a_table_that_changes_is_not_read_again(
+@pytest.mark.parametrize(
+    ("hours_ago", "says", "of_everyone"),
+    [
+        (0, r"with the orders as they were at \d{4}-\d\d-\d\d", True),
+        (25, "settings and of this day: starting from the beginning", False),
+    ],
+    ids=["the same day", "a day later"],
+)
+def test_a_table_that_changes_is_read_again_after_a_day(
     words: Words,
     orders: Path,
     tmp_path: Path,
     interrupted_at: Interrupted,
-    bundle_folder: Path,
     capsys: pytest.CaptureFixture[str],
+    hours_ago: int,
+    says: str,
+    of_everyone: bool,
 ) -> None:
-    engine = sa.create_engine(f"sqlite:///{tmp_path / 'shop.db'}")
-    few = pq.read_table(orders).slice(0, 200_000).to_pandas()
+    url = f"sqlite:///{tmp_path / 'shop.db'}"
+    engine, few = sa.create_engine(url), pq.read_table(orders).slice(0, 200_000).to_pandas()
     few.to_sql("orders", engine, index=False)
+    words_ = [url if word == str(orders) else word for word in words("scores.parquet", *LITTLE, "--table", "orders")]
     interrupted_at(2)
-    words_ = ["score", f"sqlite:///{tmp_path / 'shop.db'}", "--table", "orders", "--bundle", str(bundle_folder)]
-    words_ += ["--out", "scores.parquet", *LITTLE]
     assert run(words_) == 130
+    note = tmp_path / "scores.parquet.partial" / "fingerprint.json"
+    begun = json.loads(note.read_text())
+    note.write_text(json.dumps({**begun, "began_at": begun["began_at"] - hours_ago * 3_600_000_000}))
     with engine.begin() as connection:
         connection.execute(sa.text("delete from orders where customer_id > 100"))
     capsys.readouterr()
     assert run([*words_, "--resume"]) == 0
-    assert re.search(r"with the orders as they were at \d{4}-\d\d-\d\d", " ".join(capsys.readouterr().err.split()))
-    usable = few[few.amount != "free"].customer_id.astype(str)
+    assert re.search(says, " ".join(capsys.readouterr().err.split()))
+    usable = few[(few.amount != "free") & (of_everyone | (few.customer_id <= 100))].customer_id.astype(str)
     assert set(pq.read_table("scores.parquet").column("customer_id").to_pylist()) == set(usable)
-
-
-def test_a_table_is_read_again_a_day_later(
-    words: Words,
-    orders: Path,
-    tmp_path: Path,
-    interrupted_at: Interrupted,
-    bundle_folder: Path,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    engine = sa.create_engine(f"sqlite:///{tmp_path / 'shop.db'}")
-    pq.read_table(orders).slice(0, 200_000).to_pandas().to_sql("orders", engine, index=False)
-    interrupted_at(2)
-    words_ = ["score", f"sqlite:///{tmp_path / 'shop.db'}", "--table", "orders", "--bundle", str(bundle_folder)]
-    words_ += ["--out", "scores.parquet", *LITTLE]
-    assert run(words_) == 130
-    note = tmp_path / "scores.parquet.partial" / "fingerprint.json"
-    begun = json.loads(note.read_text())
-    note.write_text(json.dumps({**begun, "began_at": begun["began_at"] - 25 * 3_600_000_000}))
-    with engine.begin() as connection:
-        connection.execute(sa.text("delete from orders where customer_id > 100"))
-    assert run([*words_, "--resume"]) == 0
-    assert "settings and of this day: starting from the beginning" in " ".join(capsys.readouterr().err.split())
-    assert {int(one) for one in pq.read_table("scores.parquet").column("customer_id").to_pylist()} <= set(range(101))
 
 
 def test_what_was_cut_short_in_replacing_a_folder_is_mended(words: Words, tmp_path: Path) -> None:
