@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -245,28 +246,35 @@ def test_a_damaged_local_copy_is_fetched_again(registry: Registry, first: str, t
     assert load_bundle(store.bundle_folder("clv", first)).version == first
 
 
-def at_once(code: str, *words: str) -> None:
-    """Run a program in two processes at the same time; both must end well."""
-    running = [
-        subprocess.Popen([sys.executable, "-c", code, *words], stderr=subprocess.PIPE, text=True) for _ in range(2)
-    ]
+def test_first_trainings_at_once_make_one_store(tmp_path: Path) -> None:
+    code = "import sys; from training.registry import Registry; Registry(sys.argv[1]).ensure_reachable()"
+    words = [sys.executable, "-c", code, f"sqlite:///{tmp_path / 'new' / 'mlflow.db'}"]
+    running = [subprocess.Popen(words, stderr=subprocess.PIPE, text=True) for _ in range(2)]
     told = [process.communicate()[1] for process in running]
     assert [process.returncode for process in running] == [0, 0], told
 
 
-def test_first_trainings_at_once_make_one_store(tmp_path: Path) -> None:
-    code = "import sys; from training.registry import Registry; Registry(sys.argv[1]).ensure_reachable()"
-    at_once(code, f"sqlite:///{tmp_path / 'new' / 'mlflow.db'}")
+def test_a_bundle_fetched_at_once_is_whole_for_everyone(
+    registry: Registry, first: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each has opened the lock for itself, as processes have."""
+    store, fetched = ModelStore(registry.uri, tmp_path), []
+    download = ModelStore._download
 
+    def watched(self: ModelStore, name: str, version: str, folder: Path) -> None:
+        fetched.append(version)
+        download(self, name, version, folder)
 
-def test_a_bundle_fetched_at_once_is_whole_for_everyone(registry: Registry, first: str, tmp_path: Path) -> None:
-    code = (
-        "import sys, time; from pathlib import Path; from serving.store import ModelStore\n"
-        "folder = ModelStore(sys.argv[1], Path(sys.argv[2])).bundle_folder('clv', sys.argv[3])\n"
-        "files = sum(path.is_file() for path in folder.iterdir()); time.sleep(3)\n"
-        "assert sum(path.is_file() for path in folder.iterdir()) == files > 5, files"
-    )
-    at_once(code, registry.uri, str(tmp_path), first)
+    def fetch(_: int) -> list[str]:
+        folder = store.bundle_folder("clv", first)
+        return sorted(path.name for path in folder.iterdir())
+
+    monkeypatch.setattr(ModelStore, "_download", watched)
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(fetch, range(3)))
+    assert fetched == [first]
+    assert len(found[0]) > 5
+    assert found == [found[0]] * 3
 
 
 def test_an_unreachable_registry_is_said_plainly(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
