@@ -76,6 +76,12 @@ class RegistryError(ClvError):
     status, code = 503, "registry_unavailable"
 
 
+def not_registered(name: str, known: Iterable[str]) -> RegistryError:
+    """The error of a model name that a registry does not know; `known` are the names that it does."""
+    names = listed(sorted(known)) or "none yet: clv train ORDERS makes the first"
+    return RegistryError(f"No model is registered as {name!r}. Registered: {names}.")
+
+
 class GateError(ClvError):
     """The promotion gate says no."""
 

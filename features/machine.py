@@ -50,8 +50,8 @@ def write_note(path: Path, found: dict[str, Any]) -> None:
 
 
 def read_note(path: Path) -> dict[str, Any]:
-    """Read such a document; empty where there is none, or what another program left there is no such thing."""
+    """Read such a document; empty where there is none, or where what stands there is no JSON object."""
     try:
         return dict(json.loads(path.read_text()))
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, ValueError, TypeError):
         return {}

@@ -25,7 +25,7 @@ from model.spread import DEFAULT_LEVEL
 from model.standing import rfm_scores
 from model.terms import NET_VALUE, Terms, factors
 from serving import lifecycle
-from serving.segments import FEATURES, LIKE_A_EURO, segments
+from serving.segments import FEATURES, segments
 
 _FACTS: Final = {
     "historic_clv": "historic_clv",
@@ -235,9 +235,7 @@ def _place(bundle: Bundle, matrix: FeatureMatrix, answers: Predictions, known: B
         "value_tier": tiers[known],
         "purchase_probability": answers.purchase_probability[known, primary],
     }
-    if bundle.provenance.currency not in LIKE_A_EURO:
-        columns["spend_max"] = np.full(len(columns["spend_max"]), np.nan)
-    named = segments(columns, matrix.as_of, model.standing)
+    named = segments(columns, matrix.as_of, model.standing, bundle.provenance.currency)
     return Place(percentile, tiers, statuses, rfm, _for_all(lifecycle.flags(matrix), known), _for_all(named, known))
 
 

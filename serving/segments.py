@@ -63,7 +63,7 @@ _OPERATORS: Final[Mapping[str, Callable[[Any, Any], Any]]] = {
 }
 
 
-def segments(columns: Mapping[str, AnyArray], as_of: int, standing: Standing) -> list[list[str]]:
+def segments(columns: Mapping[str, AnyArray], as_of: int, standing: Standing, currency: str) -> list[list[str]]:
     """Names of all rules that hold, per customer.
 
     Parameters
@@ -72,7 +72,11 @@ def segments(columns: Mapping[str, AnyArray], as_of: int, standing: Standing) ->
         Fields by name, shape (n,) each; NaN is null.
     as_of
         Instant in µs UTC, from which calendar months are counted back.
+    currency
+        Of the amounts, ISO 4217.
     """
+    if currency not in LIKE_A_EURO:
+        columns = {**columns, "spend_max": np.full(len(columns["spend_max"]), np.nan)}
     return names_of({name: _holds(rule, columns, as_of, standing) for name, rule in SEGMENTS.items()})
 
 

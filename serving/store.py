@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from mlflow.exceptions import MlflowException
 
 from features.engines import hidden
-from features.errors import BundleError, RegistryError, listed
+from features.errors import BundleError, RegistryError, not_registered
 from features.machine import alone_with, locked, sqlite_file
 from model.bundle import CHAMPION, REGISTERED, load_bundle
 
@@ -89,7 +89,7 @@ def _reading(uri: str, version: str, name: str) -> Iterator[None]:
     logging.getLogger("mlflow").setLevel(logging.WARNING)  # not how it makes its tables
     file = sqlite_file(uri)
     if file is not None and not file.exists():
-        raise RegistryError(_unknown(name, []))
+        raise not_registered(name, ())
     try:
         with suppress(OSError), alone_with(uri):
             pass  # who makes its tables is done with it
@@ -116,13 +116,7 @@ def _champion(client: mlflow.MlflowClient, name: str) -> str:
     except MlflowException as error:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
-        names = sorted(model.name for model in client.search_registered_models())
-        raise RegistryError(_unknown(name, names)) from error
+        raise not_registered(name, (model.name for model in client.search_registered_models())) from error
     if CHAMPION not in aliases:
         raise RegistryError(f"{name!r} has no champion yet. Promote a version (clv promote), or name one (--version).")
     return str(aliases[CHAMPION])
-
-
-def _unknown(name: str, names: Sequence[str]) -> str:
-    known = listed(names) or "none yet: clv train ORDERS makes the first"
-    return f"No model is registered as {name!r}. Registered: {known}."

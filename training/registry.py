@@ -28,7 +28,7 @@ from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, Tens
 
 from features.catalogue import CATALOGUE
 from features.engines import hidden
-from features.errors import GateError, RegistryError, listed
+from features.errors import GateError, RegistryError, listed, not_registered
 from features.machine import alone_with, sqlite_file
 from features.validation import Intake
 from model.bundle import CHAMPION, save_bundle
@@ -164,7 +164,7 @@ class Registry:
         """Refuse to look for a model in a local store that nobody has made yet; looking would make it."""
         file = sqlite_file(self.uri)
         if file is not None and not file.exists():
-            raise RegistryError(f"No model is registered as {name!r}. Registered: none yet.")
+            raise not_registered(name, ())
 
     def _experiment(self, client: mlflow.MlflowClient) -> None:
         if client.get_experiment_by_name(EXPERIMENT) is None:
@@ -177,8 +177,7 @@ class Registry:
         except MlflowException as error:
             if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):  # the latter: no name
                 raise
-            known = listed(sorted(model.name for model in client.search_registered_models())) or "none yet"
-            raise RegistryError(f"No model is registered as {name!r}. Registered: {known}.") from error
+            raise not_registered(name, (model.name for model in client.search_registered_models())) from error
         return {alias: str(version) for alias, version in found.aliases.items()}
 
 

@@ -63,7 +63,7 @@ def columns(**given: object) -> dict[str, np.ndarray]:
     ],
 )
 def test_rules_hold_on_their_edges(given: dict[str, object], expected: set[str]) -> None:
-    assert set(segments(columns(**given), AS_OF, STANDING)[0]) == expected
+    assert set(segments(columns(**given), AS_OF, STANDING, "EUR")[0]) == expected
 
 
 def test_the_unknown_is_neither_in_nor_out() -> None:
