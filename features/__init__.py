@@ -14,8 +14,8 @@ In the order the data flows:
 - `catalogue`, `definitions`: the features, one line each, and `docs`, their page;
 - `matrix` → `frame`: the loop over blocks of customers, and its pandas face.
 
-`errors`, `columns`, `instants`, `arrays`, `arrow`, `once` are the vocabulary; `machine` has cores, locks and notes. The engine (`segments`, `history`,
-`matrix`) and the definitions are pure: no I/O, clock, environment or logging.
+`errors`, `columns`, `instants`, `arrays`, `arrow`, `once` are the vocabulary; `machine` has cores, locks and notes.
+The engine (`segments`, `history`, `matrix`) and the definitions are pure: no I/O, clock, environment or logging.
 """
 
 __version__ = "0.1.0"
