@@ -15,11 +15,11 @@ import typer
 from commands.settings import STORE, config
 from features.errors import UsageError
 from features.instants import parse_instant
+from features.options import DateOrder, ReadOptions
 
 if TYPE_CHECKING:  # pyarrow is imported only when a log is read
     from pyarrow import Table
 
-    from features.options import ReadOptions
     from features.raw import RawSource
 
 AsOf = Annotated[
@@ -165,8 +165,6 @@ def read_options(map_: list[str] | None, **given: Any) -> ReadOptions:
     UsageError
         A mapping without `=`, or values that contradict each other.
     """
-    from features.options import DateOrder, ReadOptions
-
     found = config()
     pairs = dict(found.get("columns", {}))
     for entry in map_ or []:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from features.errors import UsageError, listed
+from features.options import ReadOptions
 
 if TYPE_CHECKING:
     from serving.order_store import OrderStore
@@ -17,20 +18,6 @@ if TYPE_CHECKING:
 CONFIG: Final = "clv.toml"
 STORE: Final = "store"
 """Stands for the order store, as a log and as a place of scores; a file of that name is `./store`."""
-_TABLES: Final = {
-    "columns": None,
-    "orders": {
-        "table",
-        "query",
-        "dates",
-        "timezone",
-        "decimal",
-        "thousands",
-        "currency_symbol",
-        "currency",
-        "drop_repeated_lines",
-    },
-}
 _DATABASES: Final = ("sqlite", "postgresql", "mysql", "mssql")
 """Of MLflow's URIs: without a place for them it would put artefacts into the working folder."""
 
@@ -120,8 +107,9 @@ def config(path: Path = Path(CONFIG)) -> Mapping[str, Mapping[str, Any]]:
         wrong = [k for k, v in table.items() if not isinstance(v, bool if k == "drop_repeated_lines" else str)]
         if wrong:
             raise UsageError(f"{str(path)!r}: {listed(wrong)} must be texts (drop_repeated_lines: true or false).")
-        known = _TABLES.get(name, set())
-        unknown = [name] if name not in _TABLES else [] if known is None else sorted(set(table) - known)
+        settings = {field.name for field in fields(ReadOptions)} - {"mapping"}
+        known = {"columns": set(table), "orders": settings}
+        unknown = sorted(set(table) - known[name]) if name in known else [name]
         if unknown:
             raise UsageError(f"{str(path)!r} has unknown keys: {listed(unknown)}. Known tables: [columns], [orders].")
     return found

@@ -47,9 +47,14 @@ class Clustered:
             self._next, self._ahead = place + 1, ahead
         return with_rows(table, np.arange(self._edges[place], self._edges[place + 1]))
 
-    def tables(self, names: Collection[str]) -> Iterator[pa.Table]:
-        """Some columns of each part."""
-        return self._from(0, names)
+    @property
+    def n_parts(self) -> int:
+        """How many there are."""
+        return len(self._edges) - 1
+
+    def tables(self, names: Collection[str] = (), /) -> Iterator[pa.Table]:
+        """Some columns of each part, of those that there are; without names all, and ROW."""
+        return self._from(0, names) if names else map(self.table, range(self.n_parts))
 
     def _from(self, place: int, names: Collection[str] | None = None) -> Iterator[pa.Table]:
         sizes = [end - begin for begin, end in pairwise(self._edges[place:])]

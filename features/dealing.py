@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -24,12 +25,64 @@ MOST_IN_MEMORY: Final = 2**31
 _AT_ONCE: Final = 1 << 18
 
 
-def into_files(chunks: Iterator[pa.Table], paths: Sequence[Path], on_rows: Callable[[int], None]) -> int:
-    """Deal rows out to files, an Arrow stream each, by the hash of their customer; returns how many there were."""
+@dataclass(frozen=True)
+class Held:
+    """Parts that lie in memory."""
+
+    held: tuple[pa.Table, ...]
+
+    @property
+    def n_parts(self) -> int:
+        """How many there are."""
+        return len(self.held)
+
+    @property
+    def column_names(self) -> list[str]:
+        """Of every part."""
+        return list(self.held[0].column_names)
+
+    def table(self, place: int) -> pa.Table:
+        """Rows of a part."""
+        return self.held[place]
+
+    def tables(self, _: Collection[str] = (), /) -> Iterator[pa.Table]:
+        """All parts, one after the other."""
+        return iter(self.held)
+
+
+@dataclass(frozen=True)
+class Filed:
+    """Parts that lie in a folder, an Arrow stream each; mapped, not loaded: only what is looked at is read."""
+
+    folder: Path
+    n_parts: int
+
+    @property
+    def column_names(self) -> list[str]:
+        """Of every part."""
+        return list(self.table(0).column_names)
+
+    def table(self, place: int) -> pa.Table:
+        """Rows of a part."""
+        with pa.memory_map(str(self.path(place))) as stream:
+            return pa.ipc.open_stream(stream).read_all()
+
+    def tables(self, _: Collection[str] = (), /) -> Iterator[pa.Table]:
+        """All parts, one after the other."""
+        return (self.table(place) for place in range(self.n_parts))
+
+    def path(self, place: int) -> Path:
+        """Where a part lies."""
+        return self.folder / f"orders-{place:05d}.arrow"
+
+
+def into_files(chunks: Iterator[pa.Table], filed: Filed, on_rows: Callable[[int], None]) -> int:
+    """Deal rows out to files by the hash of their customer; returns how many there were."""
     dealer: _Dealer | None = None
     with ExitStack() as stack:
         for table in in_bulk(chunks):
             if dealer is None:
+                paths = map(filed.path, range(filed.n_parts))
                 files = [stack.enter_context(pa.OSFile(str(path), "wb")) for path in paths]
                 schema = with_rows(table, np.empty(0, dtype=np.int64)).schema
                 dealer = _Dealer([stack.enter_context(pa.ipc.new_stream(file, schema)) for file in files], np.int64)
@@ -38,14 +91,14 @@ def into_files(chunks: Iterator[pa.Table], paths: Sequence[Path], on_rows: Calla
     return dealer.n_rows if dealer else 0
 
 
-def in_memory(chunks: Iterator[pa.Table], n_parts: int, on_rows: Callable[[int], None]) -> tuple[pa.Table, ...]:
+def in_memory(chunks: Iterator[pa.Table], n_parts: int, on_rows: Callable[[int], None]) -> Held:
     """Deal rows out to tables, MOST_IN_MEMORY of them at most, by the hash of their customer."""
     piles = [_Pile() for _ in range(n_parts)]
     dealer = _Dealer(piles, np.int32)
     for table in in_bulk(chunks):
         dealer.deal(table)
         on_rows(table.num_rows)
-    return tuple(pa.concat_tables(pile.held) for pile in piles)
+    return Held(tuple(pa.concat_tables(pile.held) for pile in piles))
 
 
 class _Takes(Protocol):

@@ -6,11 +6,11 @@ currency, order ids on rows of several customers) is found from the columns that
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -18,9 +18,9 @@ import pyarrow.compute as pc
 
 from features.arrays import IntArray, RuleArray
 from features.arrow import to_numpy
-from features.clustered import Clustered, clustered
+from features.clustered import clustered
 from features.columns import CURRENCY, CUSTOMER_ID, LINE_ITEM_COLUMNS, ORDER_ID, ORDERED_AT
-from features.dealing import MOST_IN_MEMORY, ROW, in_memory, into_files
+from features.dealing import MOST_IN_MEMORY, ROW, Filed, Held, in_memory, into_files
 from features.instants import DAY_US, next_midnight
 from features.machine import read_note, write_note
 from features.options import ReadOptions
@@ -63,6 +63,28 @@ class Split:
         return Split(n_parts, None if waits or n_parts == 1 else folder)
 
 
+class Stored(Protocol):
+    """Where the parts of a log lie: held in memory, filed in a folder, or in the log itself where it is sorted."""
+
+    @property
+    def n_parts(self) -> int:
+        """How many there are."""
+        ...
+
+    @property
+    def column_names(self) -> list[str]:
+        """Of every part."""
+        ...
+
+    def table(self, place: int) -> pa.Table:
+        """Rows of a part, and ROW where there are several."""
+        ...
+
+    def tables(self, names: Collection[str] = (), /) -> Iterator[pa.Table]:
+        """All parts, one after the other; columns that are not named need not be there. Without names, all are."""
+        ...
+
+
 @dataclass(frozen=True)
 class Parts:
     """An order log in parts by customer.
@@ -71,26 +93,27 @@ class Parts:
     ----------
     options, now
         How rows are read, and the moment of reading, µs UTC: rows later than one day after it are rejected.
-    n_parts, n_rows
-        How many parts, and rows in all of them.
+    stored
+        Their rows.
+    n_rows
+        How many in all parts.
     malformed
         Text of each row that is in no part, by its 1-based number in the source.
     folder
-        Where the parts lie, one Arrow stream each, and what else needs room; None where memory has it.
-    tables
-        The parts that are held in memory.
-    clustered
-        The parts of a log that is sorted by customer, which are read where they lie.
+        Where there is room for what memory does not hold; None where it holds all.
     """
 
     options: ReadOptions
     now: int
-    n_parts: int
+    stored: Stored
     n_rows: int
     malformed: dict[int, str] = field(default_factory=dict)
     folder: Path | None = None
-    tables: tuple[pa.Table, ...] = ()
-    clustered: Clustered | None = None
+
+    @property
+    def n_parts(self) -> int:
+        """How many parts."""
+        return self.stored.n_parts
 
     def intake(self, place: int) -> Intake:
         """Read and validate a part; rows of the source that are in no part are accounted for with the first one.
@@ -108,7 +131,7 @@ class Parts:
 
     def raw(self, place: int) -> RawOrders:
         """Rows of a part as they were read."""
-        table, malformed = self._table(place), self.malformed if place == 0 else {}
+        table, malformed = self.stored.table(place), self.malformed if place == 0 else {}
         if self.n_parts == 1:
             return RawOrders(table, malformed)
         rows = to_numpy(table.column(ROW)).astype(np.int64, copy=False)
@@ -125,7 +148,7 @@ class Parts:
         """Midnight after the last usable order of all parts; 0 without one."""
         if self.n_parts == 1:
             return self._only.log.complete_until
-        latest = [self._latest(table.column(ORDERED_AT)) for table in self._tables(ORDERED_AT)]
+        latest = [self._latest(table.column(ORDERED_AT)) for table in self.stored.tables([ORDERED_AT])]
         found = 0
         for place in np.argsort(latest)[::-1].tolist():
             if next_midnight(latest[place], self.options.zone) <= found:
@@ -140,17 +163,17 @@ class Parts:
     @cached_property
     def settings(self) -> ReadOptions:
         """The options, with the one currency of all parts."""
-        if CURRENCY not in self._column_names:
+        if CURRENCY not in self.stored.column_names:
             return self.options
-        found = [pc.unique(table.column(CURRENCY)) for table in self._tables(CURRENCY)]
+        found = [pc.unique(table.column(CURRENCY)) for table in self.stored.tables([CURRENCY])]
         return replace(self.options, currency=currency_of(text_codes(pa.chunked_array(found), CURRENCY), self.options))
 
     @cached_property
     def _shared(self) -> tuple[IntArray, RuleArray]:
         """Places of rows that break a rule beside rows of other parts, ascending, and their rules."""
-        names = self._column_names
+        names, of = self.stored.column_names, self.stored.tables
         ids_count = ORDER_ID in names and not any(name in names for name in LINE_ITEM_COLUMNS)
-        together = rows_of_shared_ids(self._tables(ORDER_ID), self._tables(), self.folder) if ids_count else None
+        together = rows_of_shared_ids(of([ORDER_ID]), of(), self.folder) if ids_count else None
         if together is None:
             return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.uint8)
         rules = rules_broken(RawOrders(together.drop_columns([ROW]), {}), self.options, self.now)
@@ -162,26 +185,7 @@ class Parts:
     @property
     def n_ids(self) -> int:
         """Distinct customer ids, those without a usable row included."""
-        return sum(pc.count_distinct(table.column(CUSTOMER_ID)).as_py() for table in self._tables(CUSTOMER_ID))
-
-    @property
-    def _column_names(self) -> list[str]:
-        return self.clustered.column_names if self.clustered else self._table(0).column_names
-
-    def _tables(self, *names: str) -> Iterator[pa.Table]:
-        """All parts, one after the other; columns that are not named need not be there. Without names, all are."""
-        if self.clustered and names:
-            return self.clustered.tables(names)
-        return (self._table(place) for place in range(self.n_parts))
-
-    def _table(self, place: int) -> pa.Table:
-        """Rows of a part; on disk they are mapped rather than loaded: only columns that are looked at are read."""
-        if self.clustered:
-            return self.clustered.table(place)
-        if self.folder is None:
-            return self.tables[place]
-        with pa.memory_map(str(_path(self.folder, place))) as stream:
-            return pa.ipc.open_stream(stream).read_all()
+        return sum(pc.count_distinct(table.column(CUSTOMER_ID)).as_py() for table in self.stored.tables([CUSTOMER_ID]))
 
 
 def part_orders(
@@ -198,22 +202,21 @@ def part_orders(
     """
     if split.n_parts == 1:
         whole = source.read()
-        return Parts(options, now, 1, whole.table.num_rows, dict(whole.malformed), tables=(whole.table,))
+        return Parts(options, now, Held((whole.table,)), whole.table.num_rows, dict(whole.malformed))
     in_place = clustered(source, split.n_parts)
+    if split.folder:
+        split.folder.mkdir(parents=True)
     if in_place:
-        if split.folder:
-            split.folder.mkdir(parents=True)
         on_rows(source.n_rows_about)
-        return Parts(options, now, split.n_parts, source.n_rows_about, folder=split.folder, clustered=in_place)
+        return Parts(options, now, in_place, source.n_rows_about, folder=split.folder)
     if split.folder is None:
-        tables = in_memory(source.chunks, split.n_parts, on_rows)
-        n_rows = sum(table.num_rows for table in tables)
-        return Parts(options, now, split.n_parts, n_rows, source.malformed, tables=tables)
-    split.folder.mkdir(parents=True)
-    n_rows = into_files(source.chunks, [_path(split.folder, place) for place in range(split.n_parts)], on_rows)
+        held = in_memory(source.chunks, split.n_parts, on_rows)
+        return Parts(options, now, held, sum(table.num_rows for table in held.held), source.malformed)
+    filed = Filed(split.folder, split.n_parts)
+    n_rows = into_files(source.chunks, filed, on_rows)
     about = {"now": now, "n_parts": split.n_parts, "n_rows": n_rows, "malformed": source.malformed}
     write_note(split.folder / _ABOUT, about)
-    return Parts(options, now, split.n_parts, n_rows, source.malformed, split.folder)
+    return Parts(options, now, filed, n_rows, source.malformed, split.folder)
 
 
 def parts_in(folder: Path, options: ReadOptions) -> Parts | None:
@@ -222,8 +225,4 @@ def parts_in(folder: Path, options: ReadOptions) -> Parts | None:
     if not about:
         return None
     malformed = {int(number): text for number, text in about.pop("malformed").items()}
-    return Parts(options, about["now"], about["n_parts"], about["n_rows"], malformed, folder)
-
-
-def _path(folder: Path, place: int) -> Path:
-    return folder / f"orders-{place:05d}.arrow"
+    return Parts(options, about["now"], Filed(folder, about["n_parts"]), about["n_rows"], malformed, folder)

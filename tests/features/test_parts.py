@@ -13,6 +13,7 @@ import pytest
 
 from features import dealing
 from features.accounts import NOTHING_READ
+from features.clustered import Clustered
 from features.errors import OrdersError
 from features.hashing import hashes
 from features.instants import parse_instant
@@ -157,7 +158,7 @@ def test_a_log_sorted_by_customer_is_read_where_it_lies(
     for place in range(2):
         pq.write_table(table.slice(place * 1_300, (1_300, 9_999)[place]), path / f"{place}.parquet", row_group_size=400)
     parts = parted(path, tmp_path / "parts" if parked else None)
-    assert (parts.clustered is not None) == mixed.startswith("never")
+    assert isinstance(parts.stored, Clustered) == mixed.startswith("never")
     assert list(tmp_path.glob("parts/*.arrow")) == [] or not mixed.startswith("never")
     intakes = [parts.intake(place) for place in range(parts.n_parts)]
     whole = read_orders(str(path), now=NOW)
@@ -179,7 +180,7 @@ def test_a_customer_of_most_rows_is_in_one_part(tmp_path: Path) -> None:
     ids = np.where(np.arange(table.num_rows) < 2_000, 10_000, np.array(table.column("customer_id")) + 1)
     pq.write_table(table.set_column(0, "customer_id", pa.array(ids)), tmp_path / "orders.parquet", row_group_size=300)
     parts = parted(tmp_path / "orders.parquet", None)
-    assert parts.clustered
+    assert isinstance(parts.stored, Clustered)
     intakes = [parts.intake(place) for place in range(parts.n_parts)]
     assert facts(intakes) == facts([read_orders(str(tmp_path / "orders.parquet"), now=NOW)])
     assert [parts.raw(place).table.num_rows for place in range(1, 5)] == [0, 0, 0, 0]
@@ -194,7 +195,7 @@ def test_a_file_of_a_sorted_log_may_lack_columns(tmp_path: Path) -> None:
     pq.write_table(table.slice(0, 1_500), path / "0.parquet")
     pq.write_table(table.slice(1_500).select(["customer_id", "ordered_at", "amount"]), path / "1.parquet")
     parts, whole = parted(path, None), read_orders(str(path), now=NOW)
-    assert parts.clustered
+    assert isinstance(parts.stored, Clustered)
     intakes = [parts.intake(place) for place in range(parts.n_parts)]
     assert facts(intakes) == facts([whole])
     assert {intake.log.currency for intake in intakes} == {whole.log.currency} == {"EUR"}
@@ -204,14 +205,14 @@ def test_blank_customers_are_spread(tmp_path: Path) -> None:
     table = by_customer().slice(0, 1_000)
     ids = [" "] * 600 + [f"c{place:03}" for place in range(400)]
     pq.write_table(table.set_column(0, "customer_id", pa.array(ids)), tmp_path / "orders.parquet")
-    assert parted(tmp_path / "orders.parquet", None).clustered is None
+    assert not isinstance(parted(tmp_path / "orders.parquet", None).stored, Clustered)
 
 
 def test_a_log_that_changes_while_it_is_read_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "orders.parquet"
     pq.write_table(by_customer(), path)
     parts = parted(path, None)
-    assert parts.clustered
+    assert isinstance(parts.stored, Clustered)
     pq.write_table(by_customer().slice(5), path)
     for place in (3, 4):
         with pytest.raises(OrdersError, match=r"orders.parquet' changed while it was being read. Start again"):
