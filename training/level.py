@@ -26,7 +26,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import product
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -152,14 +152,15 @@ def forecasts(
     calendar, (dearer, unsure_prices) = retail_calendar(bins, as_of), prices.over(bins)
     known = CALENDAR_SHARE * calendar + dearer, CALENDAR_SPREAD**2 * np.outer(calendar, calendar) + unsure_prices
     found = [
-        row
+        posterior
         for memory in _MEMORY_DAYS
-        for row in _posteriors(past, sold, bins, _contrasts(past, tenure_bins, bins, memory), shares, known)
+        for posterior in _posteriors(_views(past, sold, tenure_bins, bins, shares, memory), bins, known)
     ]
-    scores, of_ratios = np.array([score for score, _ in found]), np.array([ratios for _, ratios in found])
+    scores = np.array([one.score for one in found])
     weights = np.exp(scores - scores.max())
-    expected, mean, variance = np.average(of_ratios, axis=0, weights=weights)
-    between = np.average((of_ratios[:, 1] - mean) ** 2, axis=0, weights=weights)
+    of_settings = np.array([one[1:] for one in found])
+    expected, mean, variance = np.average(of_settings, axis=0, weights=weights)
+    between = np.average((of_settings[:, 1] - mean) ** 2, axis=0, weights=weights)
     seen = min(1.0, len(past.place) * BIN_DAYS / YEAR_DAYS)
     unsure = ((1.0 - seen) * (mean - expected)) ** 2
     sd = np.sqrt(variance + between + unsure) if seen else np.full(len(starts), UNKNOWN_SD)
@@ -174,58 +175,93 @@ def retail_calendar(bins: FloatArray, as_of: int) -> FloatArray:
     return np.asarray(np.log(np.exp(np.array(RETAIL_CALENDAR))[months].mean(axis=1)))
 
 
-def _contrasts(
-    past: Windows, tenure_bins: FloatArray, bins: FloatArray, memory_days: float
-) -> tuple[FloatArray, FloatArray]:
-    """Rows that take from s a window's bin less the mean of the bins before: of the past, and ahead."""
+class _Posterior(NamedTuple):
+    """What one setting of the process says.
+
+    Attributes
+    ----------
+    score
+        Log evidence + log prior.
+    expected, mean, variance
+        Of each horizon's log ratio: what calendar and prices say, then what the views make of it; shape (n_horizons,).
+    """
+
+    score: float
+    expected: FloatArray
+    mean: FloatArray
+    variance: FloatArray
+
+
+@dataclass(frozen=True)
+class _Views:
+    """What is taken from s in bins: by windows that matured, by sales, and by the horizons that are asked for.
+
+    Attributes
+    ----------
+    of_bins
+        Weight of each bin, shape (n_views, n_bins).
+    ratios
+        1 where the view is a ratio of two totals, 0 where it is sales, which have a level and a growth of their own.
+    years
+        Time of the sales about their mean, 0 of ratios, shape (n_views,).
+    log_seen, noise
+        Log of what was seen, and its variance, of windows and sales: shape (n_seen,). The other views are ahead.
+    """
+
+    of_bins: FloatArray
+    ratios: FloatArray
+    years: FloatArray
+    log_seen: FloatArray
+    noise: FloatArray
+
+
+def _views(
+    past: Windows, sold: Sales, tenure_bins: FloatArray, bins: FloatArray, shares: FloatArray, memory_days: float
+) -> _Views:
+    """Views where the forecasts of windows forget so fast; each horizon is a row of `shares`, weights of bins ahead."""
     exposed = len(tenure_bins) - np.searchsorted(tenure_bins, -(bins + 1.0))
 
     def less_history(place: FloatArray, cutoff: FloatArray) -> FloatArray:
+        """A window's bin less the mean of the bins before."""
         age = (cutoff[:, None] - bins[None, :] - 0.5) * BIN_DAYS
         weights = np.where(age > 0, exposed * np.exp2(-np.maximum(age, 0.0) / memory_days), 0.0)
         inside = (bins[None, :] == place[:, None]).astype(np.float64)
         return np.asarray(inside - weights / np.maximum(weights.sum(axis=1, keepdims=True), 1e-12))
 
     ahead = bins[bins >= 0]
-    return less_history(past.place, past.place), less_history(ahead, np.zeros(len(ahead)))
-
-
-def _posteriors(
-    past: Windows,
-    sold: Sales,
-    bins: FloatArray,
-    contrasts: tuple[FloatArray, FloatArray],
-    shares: FloatArray,
-    known: tuple[FloatArray, FloatArray],
-) -> list[tuple[float, FloatArray]]:
-    """Per setting: log evidence + log prior; what was known, mean and variance of each horizon's ratio.
-
-    `known` is what calendar and prices say of s, mean and covariance, shapes (n_bins,) and (n_bins, n_bins). Each
-    horizon is a row of `shares`, the weights of the bins ahead; the ratios have shape (3, n_horizons).
-    """
-    seen, ahead = contrasts
-    sold_in = (bins[None, :] == sold.place[:, None]).astype(np.float64)
-    n_seen = len(seen) + len(sold_in)
-    apart = np.abs(bins[:, None] - bins[None, :]) * float(BIN_DAYS)
-    both = np.concatenate([seen, sold_in, shares @ ahead])
-    of_ratios = np.concatenate([np.ones(len(seen)), np.zeros(len(sold_in)), np.ones(len(shares))])
-    years = np.concatenate([np.zeros(len(seen)), sold.place * BIN_DAYS / YEAR_DAYS, np.zeros(len(shares))])
-    years[of_ratios == 0.0] -= years[of_ratios == 0.0].mean() if len(sold_in) else 0.0
-    apart_from_s = _SALES_LEVEL**2 * np.outer(1.0 - of_ratios, 1.0 - of_ratios) + _SALES_GROWTH**2 * np.outer(
-        years, years
-    )
-    expected, followed = both @ known[0], both @ known[1] @ both.T
-    season = both @ yearly(apart) @ both.T
+    of_windows, of_horizons = less_history(past.place, past.place), less_history(ahead, np.zeros(len(ahead)))
+    of_sales = (bins[None, :] == sold.place[:, None]).astype(np.float64)
+    years, total = sold.place * BIN_DAYS / YEAR_DAYS, sold.log_total
+    if len(total):
+        years, total = years - years.mean(), total - total.mean()
+    n_windows, n_horizons = len(past.place), len(shares)
     young = 0.1 * np.exp(-(past.history_days - KNOWN_FROM_DAYS) / 60.0)
-    noise = np.diag(np.concatenate([past.variance + young**2 + 1e-4, sold.variance + _SALES_NOISE**2]))
-    total = sold.log_total - (sold.log_total.mean() if len(sold_in) else 0.0)
-    surprise = np.concatenate([past.log_ratio, total]) - expected[:n_seen]
+    return _Views(
+        np.concatenate([of_windows, of_sales, shares @ of_horizons]),
+        np.concatenate([np.ones(n_windows), np.zeros(len(total)), np.ones(n_horizons)]),
+        np.concatenate([np.zeros(n_windows), years, np.zeros(n_horizons)]),
+        np.concatenate([past.log_ratio, total]),
+        np.concatenate([past.variance + young**2 + 1e-4, sold.variance + _SALES_NOISE**2]),
+    )
+
+
+def _posteriors(views: _Views, bins: FloatArray, known: tuple[FloatArray, FloatArray]) -> list[_Posterior]:
+    """What each setting of the process makes of the views; `known` is what calendar and prices say of s.
+
+    Mean and covariance of it, shapes (n_bins,) and (n_bins, n_bins).
+    """
+    of_bins, n_seen = views.of_bins, len(views.log_seen)
+    apart = np.abs(bins[:, None] - bins[None, :]) * float(BIN_DAYS)
+    expected, followed = of_bins @ known[0], of_bins @ known[1] @ of_bins.T
+    sales, season = 1.0 - views.ratios, of_bins @ yearly(apart) @ of_bins.T
+    of_sales = _SALES_LEVEL**2 * np.outer(sales, sales) + _SALES_GROWTH**2 * np.outer(views.years, views.years)
+    surprise, noise = views.log_seen - expected[:n_seen], np.diag(views.noise)
     found = []
     for shock_days in _SHOCK_DAYS:
-        shock = both @ np.exp(-apart / shock_days) @ both.T
+        shock = of_bins @ np.exp(-apart / shock_days) @ of_bins.T
         for constant, of_season, of_shock in product(_CONSTANT, _SEASON, _SHOCK):
-            between = constant**2 * np.outer(of_ratios, of_ratios) + of_season**2 * season + of_shock**2 * shock
-            between += followed + apart_from_s
+            between = constant**2 * np.outer(views.ratios, views.ratios) + of_season**2 * season + of_shock**2 * shock
+            between += followed + of_sales
             root = np.linalg.cholesky(between[:n_seen, :n_seen] + noise)
             whitened, *towards = np.linalg.solve(root, np.column_stack([surprise, between[:n_seen, n_seen:]])).T
             prior = (np.log(of_season / _SEASON_CENTRE) / _PRIOR_SPREAD) ** 2
@@ -233,5 +269,5 @@ def _posteriors(
             score = -0.5 * (whitened @ whitened + prior) - np.log(np.diag(root)).sum()
             mean = expected[n_seen:] + np.array(towards) @ whitened
             left = np.diag(between)[n_seen:] - (np.array(towards) ** 2).sum(axis=1)
-            found.append((float(score), np.stack([expected[n_seen:], mean, np.maximum(left, 0.0)])))
+            found.append(_Posterior(float(score), expected[n_seen:], mean, np.maximum(left, 0.0)))
     return found
