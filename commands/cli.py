@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import signal
 import sys
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -23,6 +24,8 @@ from commands.train import train
 from features.errors import ClvError
 
 INTERRUPTED = 130
+_SEVERAL: Final = {"--horizon-days": r"\d+", "--as-of": r"\d{4}-\d\d-\d\d.*"}
+"""Options that may be followed by several values, `--as-of` of a backtest alone, and what a further one looks like."""
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -69,7 +72,7 @@ def main() -> None:
 def run(arguments: list[str]) -> int:
     """Exit code of a command line: 0 done, 1 the data or a gate says no, 2 wrong use, 130 interrupted."""
     try:
-        code = app(arguments, standalone_mode=False, prog_name="clv") or 0
+        code = app(_one_by_one(arguments), standalone_mode=False, prog_name="clv") or 0
     except ClvError as error:
         say(f"Error: {error}")
         return error.exit_code
@@ -87,6 +90,18 @@ def run(arguments: list[str]) -> int:
     if code == INTERRUPTED:
         say("Interrupted. Nothing was left half done.")
     return int(code)
+
+
+def _one_by_one(arguments: list[str]) -> list[str]:
+    """`--horizon-days 30 90` as `--horizon-days 30 --horizon-days 90`."""
+    done: list[str] = []
+    for word in arguments:
+        option = done[-2] if len(done) > 1 else ""
+        takes_several = option in _SEVERAL and (option != "--as-of" or done[0] == "backtest")
+        if takes_several and re.fullmatch(_SEVERAL[option], word):
+            done.append(option)
+        done.append(word)
+    return done
 
 
 def _unexpected(error: Exception) -> str:

@@ -97,10 +97,14 @@ class OrderSource:
 
     def open(self) -> tuple[RawSource, ReadOptions]:
         """Open the rows, and say how they are to be read."""
+        from commands.console import say
         from features.sources import open_raw
 
         if self.path != STORE:
-            return open_raw(self.path, self.options), self.options
+            source = open_raw(self.path, self.options)
+            if source.hint:
+                say(source.hint)
+            return source, self.options
         from commands.settings import order_store
         from serving.store_log import raw_orders
 

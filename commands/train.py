@@ -42,7 +42,7 @@ def train(
     registry = Registry(place.registry_uri, place.artifacts)
     intake = read_to_train(orders, memory)
     if intake.log.currency == UNKNOWN_CURRENCY:
-        say(f"No currency was named: amounts will be called {UNKNOWN_CURRENCY}. Say --currency EUR, or as it is.")
+        say(f"No currency was named: amounts will be called {UNKNOWN_CURRENCY}. Say --currency EUR, or whatever it is.")
     registry.ensure_reachable()
     moment = instant(as_of, intake.log.complete_until)
     ask_about(intake, moment)
@@ -69,7 +69,7 @@ def train(
     print_cases(trained.cases)
     for text in _verdicts(trained):
         say(text)
-    following = "Next: clv promote"
+    following = "Next: clv promote" + f" --name {name}" * (name != MODEL)
     if not all(verdict.holds for verdict in trained.verdicts):
         following = "The gate will refuse it: bring more history, choose another horizon, or keep the champion."
     say(f"Registered as {name} version {number}, alias challenger. {following}")

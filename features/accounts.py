@@ -10,7 +10,10 @@ from typing import Final
 from features.columns import EXPLANATIONS, Rule
 from features.refused import amounts_repair, dates_repair, shown_forms
 
-_SHOWN_STATUSES: Final = 5
+_SHOWN_STATUSES: Final = 12
+_WRITE_DATES: Final = (
+    "Write all as ISO 8601, or, with the year in four digits and the month as a number, say --dates dmy or mdy"
+)
 _MANY, _NEARLY_ALL = 20, 0.99
 """How many amounts, and what share of those with a decimal mark, have three digits behind it."""
 
@@ -112,7 +115,7 @@ class Accounts:
 
     def _repairs(self) -> Iterator[str]:
         if self.date_forms:
-            repair = dates_repair(self.date_forms) or "Write all as ISO 8601, or say --dates dmy or mdy"
+            repair = dates_repair(self.date_forms) or _WRITE_DATES
             yield f"Unreadable dates look like {shown_forms(self.date_forms)}. {repair}."
         if self.amount_forms:
             options = amounts_repair(form for form, _ in self.amount_forms.most_common())

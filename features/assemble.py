@@ -6,6 +6,7 @@ What a row must satisfy and how rows are ordered is therefore defined once.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
 
@@ -24,7 +25,7 @@ from features.columns import (
 from features.instants import DAY_US, EARLIEST_US, LATEST_US, next_midnight
 from features.ordering import Ordered, total_order
 from features.orders import OrderLog
-from features.typed import Codes, TypedOrders
+from features.typed import TypedOrders
 
 
 @dataclass(frozen=True)
@@ -80,21 +81,40 @@ def _row_rules(orders: TypedOrders, now: int | None) -> RuleArray:
     if now is not None:
         rules.append((Rule.LATER_THAN_NOW, orders.ordered_at > now + DAY_US))
     if STATUS in orders.texts:
-        rules.append((Rule.NEVER_PAID, _never_paid(orders.texts[STATUS])))
+        rules.append((Rule.NEVER_PAID, _never_paid(orders)))
     for rule, breaks in rules:
         if breaks.any():
             broken[breaks & ((broken == 0) | (broken > rule))] = rule
     return broken
 
 
-def _never_paid(status: Codes) -> BoolArray:
-    unpaid = np.array([plain_status(value) in NEVER_PAID for value in status.values] + [False])
-    return np.asarray(unpaid[status.codes])
+def _never_paid(orders: TypedOrders) -> BoolArray:
+    """Rows whose status says so; a line item without a status has that of its order's other lines."""
+    status = orders.texts[STATUS]
+    words = (re.sub(r"[\s_-]+", " ", plain_status(value)) for value in status.values)
+    unpaid = np.array([value in NEVER_PAID for value in words] + [False])[status.codes]
+    blank = status.codes < 0
+    if not (orders.has_line_items and unpaid.any() and blank.any()):
+        return np.asarray(unpaid)
+    lines = np.flatnonzero(orders.texts[ORDER_ID].codes >= 0)
+    group = _orders_of(orders, lines)
+    n_orders = int(group.max(initial=-1)) + 1
+    told = np.bincount(group, weights=~blank[lines], minlength=n_orders)
+    told_unpaid = np.bincount(group, weights=unpaid[lines], minlength=n_orders)
+    unpaid[lines] |= blank[lines] & ((told > 0) & (told_unpaid == told))[group]
+    return np.asarray(unpaid)
 
 
 def plain_status(status: object) -> str:
     """An order's status in lower case, without spaces around it and WooCommerce's prefix."""
     return str(status).strip().lower().removeprefix("wc-")
+
+
+def _orders_of(orders: TypedOrders, lines: IntArray) -> IntArray:
+    """Number of the order, of a customer, that each line item belongs to, shape (n_lines,)."""
+    order_id = orders.texts[ORDER_ID]
+    keys = orders.customer.codes[lines].astype(np.int64) * len(order_id.values) + order_id.codes[lines]
+    return np.asarray(np.unique(keys, return_inverse=True)[1])
 
 
 def _event_at(orders: TypedOrders, usable: IntArray | None) -> IntArray:
@@ -108,9 +128,7 @@ def _event_at(orders: TypedOrders, usable: IntArray | None) -> IntArray:
     order_id = orders.texts[ORDER_ID]
     rows = np.arange(len(orders.amount)) if usable is None else usable
     lines = rows[order_id.codes[rows] >= 0]
-    own = orders.ordered_at[lines]
-    keys = orders.customer.codes[lines].astype(np.int64) * len(order_id.values) + order_id.codes[lines]
-    _, group = np.unique(keys, return_inverse=True)
+    own, group = orders.ordered_at[lines], _orders_of(orders, lines)
     first = np.full(int(group.max(initial=-1)) + 1, np.iinfo(np.int64).max)
     np.minimum.at(first, group, own)
     event_at = orders.ordered_at.copy()

@@ -57,13 +57,14 @@ NEVER_PAID: Final = frozenset(
         "cancelled",
         "canceled",
         "draft",
-        "checkout-draft",
-        "auto-draft",
+        "checkout draft",
+        "auto draft",
         "trash",
         "voided",
+        "fraud",
     }
 )
-"""Order statuses that never became money, lower case, without WooCommerce's `wc-` prefix."""
+"""Order statuses that never became money, lower case, without WooCommerce's `wc-` prefix, words apart by spaces."""
 
 
 class Rule(IntEnum):

@@ -16,7 +16,7 @@ import pyarrow.fs as pa_fs
 
 from features.columns import CUSTOMER_ID
 from features.errors import OrdersError
-from features.mapping import resolve
+from features.mapping import resolve, unread_status
 from features.options import ReadOptions
 from features.places import PACKED, readable
 from features.raw import RawSource, renamed
@@ -93,17 +93,22 @@ def open_csv(source: str, paths: Sequence[str], filesystem: pa_fs.FileSystem, op
             malformed.update((n_before + row, text) for row, text in unsplit.items())
             n_before += n_rows + len(unsplit)
 
-    return RawSource(sum(file.n_rows_about for file in opened), chunks(), malformed)
+    hint = next((file.hint for file in opened if file.hint), "")
+    return RawSource(sum(file.n_rows_about for file in opened), chunks(), malformed, hint=hint)
 
 
 @dataclass(frozen=True)
 class _Headed:
-    """A file whose first line was read: which of its columns is which, and about how many rows it has."""
+    """A file whose first line was read: which of its columns is which, and about how many rows it has.
+
+    `hint` is a word on a column that is not read.
+    """
 
     path: str
     delimiter: str
     columns: Mapping[str, str]
     n_rows_about: int
+    hint: str
 
 
 def _headed(path: str, filesystem: pa_fs.FileSystem, options: ReadOptions) -> _Headed:
@@ -119,9 +124,12 @@ def _headed(path: str, filesystem: pa_fs.FileSystem, options: ReadOptions) -> _H
     delimiter = delimiter_of(text)
     header = next(csv.reader(io.StringIO(text, newline=None), delimiter=delimiter))
     try:
-        return _Headed(path, delimiter, resolve(header, options.mapping), n_rows_about)
+        columns = resolve(header, options.mapping)
     except OrdersError as error:
+        if "\ufffd" in "".join(header):
+            raise OrdersError(f"{path!r}: the names of its columns are not UTF-8. Export it as UTF-8.") from None
         raise OrdersError(f"{path!r}: {error}") from None
+    return _Headed(path, delimiter, columns, n_rows_about, unread_status(header, columns))
 
 
 def _tables(source: str, file: _Headed, filesystem: pa_fs.FileSystem, malformed: dict[int, str]) -> Iterator[pa.Table]:

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from features.columns import COUNTED
 from features.engines import engine_for, hidden
 from features.errors import OrdersError, UsageError
-from features.mapping import resolve
+from features.mapping import resolve, unread_status
 from features.options import ReadOptions
 from features.raw import RawSource
 
@@ -60,11 +60,12 @@ def read_statement(
         with engine.connect().execution_options(stream_results=True, yield_per=_CHUNK_ROWS) as connection:
             result = connection.execute(statement)
             names = list(result.keys())
-            places = {name: names.index(column) for name, column in columns_of(names).items()}
+            columns = columns_of(names)
+            places = {name: names.index(column) for name, column in columns.items()}
             kept.add(pa.table({name: pa.nulls(0) for name in places}))
             for rows in result.partitions(_CHUNK_ROWS):
-                columns = list(zip(*rows, strict=True))
-                kept.add(pa.table({name: _array(columns[place], name) for name, place in places.items()}))
+                values = list(zip(*rows, strict=True))
+                kept.add(pa.table({name: _array(values[place], name) for name, place in places.items()}))
     except sa.exc.SQLAlchemyError as error:
         cause = str(getattr(error, "orig", None) or error).splitlines()[0]
         raise OrdersError(f"{hidden(url)!r} cannot be read: {cause[:200]}.") from error
@@ -75,7 +76,7 @@ def read_statement(
         ) from error
     finally:
         engine.dispose()
-    return RawSource(kept.n_rows, kept.tables(), may_change=True)
+    return RawSource(kept.n_rows, kept.tables(), may_change=True, hint=unread_status(names, columns))
 
 
 class _Kept:

@@ -38,7 +38,12 @@ _NEARLY_ALL, _DIFFERENT = 0.9, 0.25
 """Share of orders whose lines are alike, and their different amounts to an order: few prices make lines alike, too."""
 _OVERLAP: Final = 0.01
 """Share of rows that customers hardly ever repeat to the second."""
+_NOBODY: Final = frozenset(
+    {"0", "null", "none", "nan", "na", "n/a", "nil", "-", "\\n", "undefined", "unknown", "guest"}
+)
+"""Ids, in lower case, that stand for no customer in many systems."""
 _PHONE: Final = re.compile(r"'?\+?[\d\s().-]{10,}")
+_WRITTEN: Final = "how a phone number is written"
 _PHONE_DIGITS: Final = 10
 """What stands before the last ones is a country's code, or what is dialled in its place."""
 
@@ -57,7 +62,7 @@ def doubts(log: OrderLog, *, drawn: bool = False) -> list[str]:
     old, a_day = _long_ago(a_day)
     each = np.bincount(events.customer_of_row[ordered], minlength=log.n_customers)
     of_rows = [*old, *_gap(log, a_day), *_thin_end(a_day), *_totals_on_lines(log), *_doubled(log)]
-    return of_rows if drawn else [*of_rows, *_heavy(each), *_alike(log)]
+    return of_rows if drawn else [*of_rows, *_nobody(log, each), *_heavy(each), *_alike(log)]
 
 
 def _long_ago(a_day: IntArray) -> tuple[list[str], IntArray]:
@@ -156,6 +161,17 @@ def _doubled(log: OrderLog) -> Iterator[str]:
         )
 
 
+def _nobody(log: OrderLog, orders: IntArray) -> Iterator[str]:
+    """An id that says there is none, on more orders than one in a hundred customers has."""
+    usual = np.quantile(orders, 0.99)
+    for place, one in enumerate(log.customer_ids.tolist()):
+        if str(one).strip().lower() in _NOBODY and orders[place] > usual:
+            yield (
+                f"The customer id {str(one)!r} has {orders[place]:,} orders: does it stand for guests, or for no "
+                "customer? It is taken for one: leave it empty in the export."
+            )
+
+
 def _heavy(orders: IntArray) -> Iterator[str]:
     """One id that is no customer."""
     if np.count_nonzero(orders) < _MANY:
@@ -177,10 +193,10 @@ def _alike(log: OrderLog) -> Iterator[str]:
     alike = [how for key, how in folded if counts[key] > 1]
     if alike:
         ways = sorted(set().union(*alike))
+        of_phones = ", of phone numbers the last ten digits" if _WRITTEN in ways else ""
         yield (
             f"{len(alike):,} customer ids differ from another only by {', '.join(ways)} and count as different ones: "
-            "if they are the same, write them alike before they are read, in a sheet by LOWER(TRIM(…)), of phone "
-            "numbers the last ten digits."
+            f"if they are the same, write them alike before they are read, in a sheet by LOWER(TRIM(…)){of_phones}."
         )
 
 
@@ -194,7 +210,7 @@ def _folded(name: str, phones: bool) -> tuple[str, set[str]]:
     if "@" in bare:
         return bare.casefold(), spaces | ({"an address's capitals"} if bare != bare.casefold() else set())
     if phones and _PHONE.fullmatch(bare):
-        return re.sub(r"\D", "", bare)[-_PHONE_DIGITS:], {"how a phone number is written"}
+        return re.sub(r"\D", "", bare)[-_PHONE_DIGITS:], {_WRITTEN}
     whole = re.sub(r"\.0+$", "", bare)
     if not whole.isdecimal():
         return bare, spaces

@@ -33,8 +33,9 @@ _SYNONYMS: Final = {
         "date",
         "invoicedate",
         "createdat",
-        "timestamp",
+        "createdutc",
         "datetime",
+        "timestamp",
         "datecreatedgmt",
         "paidat",
         "purchasedate",
@@ -60,6 +61,7 @@ _SYNONYMS: Final = {
 }
 _OFTEN_CAPITAL: Final = (ORDER_ID, STATUS, CURRENCY)
 """Optional columns that are worth a word where they are there under our name, but for capitals or spaces."""
+_STATUSES: Final = ("status", "financialstatus", "orderstatus", "paymentstatus", "poststatus", "статус", "этапсделки")
 _CLOSE: Final = 0.8
 """How much alike two names are at least, in [0, 1]: a slip of the pen, not customer_note for customer_id."""
 _PRICED: Final = (UNIT_PRICE, QUANTITY)
@@ -98,6 +100,29 @@ def resolve(available: Sequence[str], mapping: Mapping[str, str]) -> dict[str, s
     return found
 
 
+def unread_status(available: Sequence[str], found: Mapping[str, str]) -> str:
+    """A word on a column that looks like orders' status and is not read; empty where there is none.
+
+    `found` is what `resolve` gave.
+    """
+    column = _status(available)
+    if STATUS in found or column is None or column in found.values():
+        return ""
+    return (
+        f"Column {column!r} is not read: if it says which orders were paid, add --map status={shlex.quote(column)}, "
+        "or orders that never were count, too."
+    )
+
+
+def _status(available: Sequence[str]) -> str | None:
+    plain = {_plain(column): column for column in available}
+    return next((plain[name] for name in _STATUSES if name in plain), None)
+
+
+def _plain(column: str) -> str:
+    return re.sub(r"[\W_]", "", column.lower())
+
+
 def _missing(absent: Sequence[str], available: Sequence[str], mapping: Mapping[str, str]) -> str:
     wanted = [f"{name} (mapped to {mapping[name]!r})" if name in mapping else name for name in absent]
     names = list(absent)
@@ -105,12 +130,13 @@ def _missing(absent: Sequence[str], available: Sequence[str], mapping: Mapping[s
         names = [name for name in absent if name != AMOUNT] + [*_PRICED, ORDER_ID]
     guesses = {name: guess for name in names if (guess := _guess(name, available))}
     plain = {column.lower().replace(" ", "_"): column for column in available}
-    unseen = [name for name in _OFTEN_CAPITAL if name in plain and name not in available and name not in mapping]
-    guesses |= {name: plain[name] for name in unseen}
+    written = {name: _status(available) if name == STATUS else plain.get(name) for name in _OFTEN_CAPITAL}
+    unseen = {name: column for name, column in written.items() if column and not {name} & {*available, *mapping}}
+    guesses |= unseen
     proposals = [
         f"--map {name}={shlex.quote(guess)}" for name, guess in guesses.items() if guess != mapping.get(name, name)
     ]
-    repair = f"Try {' '.join(proposals)}" if proposals else "Name them with --map customer_id=COLUMN"
+    repair = f"Try {' '.join(proposals)}" if proposals else f"Name them with --map {names[0]}=COLUMN"
     return (
         f"The order log has no column {listed(wanted)}. It has: {listed(available)}. "
         f"customer_id, ordered_at and amount (or unit_price and quantity) are required. {repair}."
@@ -118,7 +144,7 @@ def _missing(absent: Sequence[str], available: Sequence[str], mapping: Mapping[s
 
 
 def _guess(name: str, available: Sequence[str]) -> str | None:
-    plain = {re.sub(r"[^a-z0-9]", "", column.lower()): column for column in available}
+    plain = {_plain(column): column for column in available}
     for synonym in (name.replace("_", ""), *_SYNONYMS.get(name, ())):
         if synonym in plain:
             return plain[synonym]

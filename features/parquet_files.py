@@ -13,7 +13,7 @@ from pyarrow import types
 
 from features.columns import ALL, COUNTED
 from features.errors import OrdersError
-from features.mapping import resolve
+from features.mapping import resolve, unread_status
 from features.options import ReadOptions
 from features.places import readable
 from features.raw import RawSource, empty, renamed
@@ -50,7 +50,8 @@ def open_parquet(source: str, paths: list[str], filesystem: pa_fs.FileSystem, op
                         yield renamed(_fitted(batch, wanted), taken)
 
     local = isinstance(filesystem, pa_fs.LocalFileSystem)
-    return RawSource(sum(counts), rows_from(None, 0), rows_from=rows_from if local else None)
+    hint = unread_status(list(kinds), columns)
+    return RawSource(sum(counts), rows_from(None, 0), hint=hint, rows_from=rows_from if local else None)
 
 
 def _unite(kinds: dict[str, pa.DataType], schema: pa.Schema, path: str, options: ReadOptions) -> None:

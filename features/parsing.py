@@ -28,6 +28,8 @@ _NATIONAL: Final = re.compile(
     r"(\d{1,2})[./-](\d{1,2})[./-](\d{4})(?:[ T,]+(\d{1,2}):(\d{2})(?::(\d{2}))?\s*([AaPp][Mm])?)?"
 )
 _NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_ANY_SPACE: Final = r"[\s\x{a0}\x{2007}\x{2009}\x{202f}]"
+"""Those that do not break a line among them."""
 _NOT_FINITE: Final = re.compile(r"[+-]?(inf|infinity|nan)", re.IGNORECASE)
 
 
@@ -224,12 +226,17 @@ def _refuse_other_order(texts: pa.Array, dates: DateOrder) -> None:
 
 def _numbers_of_texts(texts: pa.Array, options: ReadOptions) -> tuple[FloatArray, BoolArray]:
     plain = pc.replace_substring(pc.utf8_trim_whitespace(texts), "\u2212", "-")  # the typographer's minus
+    plain = pc.replace_substring_regex(plain, r"^\((.+)\)$", r"-\1")  # an accountant's, as the one behind is
+    plain = pc.replace_substring_regex(plain, r"^([^+-].*)-$", r"-\1")
     if options.currency_symbol:
-        plain = pc.utf8_trim_whitespace(pc.replace_substring(plain, options.currency_symbol, ""))
+        plain = pc.replace_substring(plain, options.currency_symbol, "")
+        plain = pc.replace_substring_regex(pc.utf8_trim_whitespace(plain), r"^-\s+", "-")
     if options.thousands:  # only where it groups by three: "12,50" is no 1250
-        mark, decimal = re.escape(options.thousands), re.escape(options.decimal)
-        grouped = pc.match_substring_regex(plain, rf"^[+-]?\d{{1,3}}({mark}\d{{3}})+({decimal}\d*)?$")
-        plain = pc.if_else(grouped, pc.replace_substring(plain, options.thousands, ""), plain)
+        mark = _ANY_SPACE if options.thousands.isspace() else re.escape(options.thousands)
+        grouped = pc.match_substring_regex(
+            plain, rf"^[+-]?\d{{1,3}}({mark}\d{{3}})+({re.escape(options.decimal)}\d*)?$"
+        )
+        plain = pc.if_else(grouped, pc.replace_substring_regex(plain, mark, ""), plain)
     if options.decimal != ".":
         plain = pc.replace_substring(pc.replace_substring(plain, ".", "?"), options.decimal, ".")
     items = plain.to_pylist()

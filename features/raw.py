@@ -61,6 +61,8 @@ class RawSource:
         Text of each row that no reader could split, by its 1-based number; complete when `chunks` is exhausted.
     may_change
         Whether another reading may find other rows without a sign of it, as in a database.
+    hint
+        A word on a column that is not read and may matter; empty where there is none.
     rows_from
         Reads it again, as often as wanted: the columns of these contract names (None: all) from a row on, as `chunks`;
         None where it can be read but once.
@@ -70,6 +72,7 @@ class RawSource:
     chunks: Iterator[pa.Table]
     malformed: dict[int, str] = field(default_factory=dict)
     may_change: bool = False
+    hint: str = ""
     rows_from: RowsFrom | None = None
 
     def read(self) -> RawOrders:

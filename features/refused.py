@@ -113,4 +113,6 @@ def _reads(form: str, marks: dict[str, str]) -> bool:
 
 
 def _quoted(mark: str) -> str:
-    return f'"{mark}"' if mark in ("'", "’") or mark.isspace() or not mark.isascii() else mark
+    if mark.isspace():
+        return '" "'  # whatever space it is, all are read alike
+    return f'"{mark}"' if mark in ("'", "’") or not mark.isascii() else mark

@@ -28,7 +28,7 @@ from model.season import Season
 from model.spread import Spread
 from model.standing import Standing
 
-FORMAT: Final = 7
+FORMAT: Final = 8
 MANIFEST: Final = "manifest.json"
 REGISTERED: Final = "registered.json"
 CHAMPION: Final = "champion"
@@ -84,8 +84,14 @@ def save_bundle(folder: Path, model: ClvModel, provenance: Provenance) -> None:
         text = trees.model_to_string().encode()
         (folder / name).write_bytes(text)
         hashes[name] = hashlib.sha256(text).hexdigest()
-    manifest = json.dumps(_manifest(model, provenance, hashes), indent=1, sort_keys=True)
-    (folder / MANIFEST).write_text(manifest + "\n")
+    manifest = _manifest(model, provenance, hashes)
+    (folder / MANIFEST).write_text(json.dumps(signed(manifest), indent=1, sort_keys=True) + "\n")
+
+
+def signed(manifest: dict[str, Any]) -> dict[str, Any]:
+    """A manifest with the SHA-256 of all else that it says, however it is laid out."""
+    said = {name: value for name, value in manifest.items() if name != "sha256"}
+    return {**said, "sha256": hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()}
 
 
 def load_bundle(folder: Path) -> Bundle:
@@ -166,6 +172,8 @@ def _check(folder: Path, manifest: dict[str, Any]) -> None:
         raise BundleError(
             f"The model in {str(folder)!r} has format {manifest.get('format')}, this version reads {FORMAT}: retrain."
         )
+    if manifest["sha256"] != signed(manifest)["sha256"]:
+        raise BundleError(f"The model in {str(folder)!r} is damaged: its {MANIFEST} fails its hash. Export it again.")
     expected = {f"{kind}_{days}.txt" for kind in PARTS for days in manifest["horizons"]} | {NEXT_ORDER}
     if set(manifest["files"]) != expected:
         raise BundleError(f"The model in {str(folder)!r} is damaged: its list of files is not its horizons'.")

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from features.columns import UNKNOWN_CURRENCY
 from features.errors import ClvError
+from features.instants import isoformat
 from serving.answer import identity
 from serving.envelope import RequestError, details
 from serving.intake import take
@@ -104,23 +105,25 @@ class Api:
         return handler(call) if name in _AT_ONCE else await in_thread(handler, call, scores=name == "predict")
 
     def _predict_together(self, bodies: Sequence[bytes]) -> list[Reply | Exception]:
-        found = answer_together(self._served.needed_bundle(), bodies, time.time_ns() // 1000)
-        return [one if isinstance(one, ClvError) else self._answered(one) for one in found]
+        now = time.time_ns() // 1000
+        found = answer_together(self._served.needed_bundle(), bodies, now)
+        return [one if isinstance(one, ClvError) else self._answered(one, now) for one in found]
 
-    def _answered(self, found: dict[str, Any]) -> Reply:
+    def _answered(self, found: dict[str, Any], now: int) -> Reply:
         self._observed.customers(found["customers"])
-        return Reply(orjson.dumps(found))
+        return Reply(orjson.dumps(found), headers=(_scored_at(now),))
 
     def predict(self, call: Call) -> Reply:
         """Answer for the customers of the body."""
-        return self._answered(answer(self._served.needed_bundle(), call.body, call.now))
+        return self._answered(answer(self._served.needed_bundle(), call.body, call.now), call.now)
 
     def customer(self, call: Call) -> Reply:
         """Answer for a customer from the stored orders."""
         bundle, store = self._served.needed_bundle(), self._served.needed_store()
         found = answer_stored(bundle, store, call.id, _query(CustomerQuery, call.query), call.now)
         self._observed.customers([found])
-        return _tagged(call, orjson.dumps(found), _without_times(found))
+        reply = _tagged(call, orjson.dumps(found), _without_times(found))
+        return replace(reply, headers=(*reply.headers, _scored_at(call.now)))
 
     def customers(self, call: Call) -> Reply:
         """List customers of the last batch scores."""
@@ -175,6 +178,10 @@ class Api:
     def page(self, _call: Call) -> Reply:
         """Give the page."""
         return Reply(PAGE, content_type=b"text/html; charset=utf-8")
+
+
+def _scored_at(now: int) -> tuple[bytes, bytes]:
+    return b"x-scored-at", isoformat(now).encode()
 
 
 def _is_small(body: bytes) -> bool:

@@ -47,9 +47,10 @@ def answer_markdown() -> str:
         _rows(("segment", "rule"), ((f"`{name}`", _said(rule)) for name, rule in SEGMENTS.items())),
         "## Why a row of orders was set aside\n",
         f"An order is never paid where its status is one of: {', '.join(sorted(NEVER_PAID))} (with or without `wc-`, "
-        "in any case). Every other status counts as paid, `on-hold`, `authorized` and `refunded` included: a refund is "
-        "expected as a row of its own with a negative amount. Where an export tells refunds by a status or in a column "
-        "(Shopify's `Refunded Amount`), take them off `amount` before: no column is subtracted from another.\n",
+        "in any case, words apart by spaces, `-` or `_`; a line item without a status has its order's). Every other "
+        "status counts as paid, `on-hold`, `authorized` and `refunded` included: a refund is expected as a row of its "
+        "own with a negative amount. Where an export tells refunds by a status or in a column (Shopify's `Refunded "
+        "Amount`, Stripe's `Amount Refunded`), take them off `amount` before: no column is subtracted from another.\n",
         _rows(("rule", "what it means"), ((f"`{rule.label}`", text) for rule, text in EXPLANATIONS.items())),
     ]
     return "\n".join(parts)

@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 
 from features.arrays import FloatArray, ObjectArray
-from features.errors import HorizonError
+from features.errors import HorizonError, TrainingError
 from features.history import before
 from features.instants import DAY_US, isoformat
 from features.machine import CORES
@@ -121,16 +121,19 @@ def default_cases(log: OrderLog, horizon_days: int) -> list[int]:
     Raises
     ------
     HorizonError
-        The history leaves no window to learn from before one to test on.
+        The history leaves no window to learn from before one to test on, of shorter horizons it does.
+    TrainingError
+        Of no horizon it does.
     """
     newest = log.complete_until - horizon_days * DAY_US
     oldest = log.began_at + (horizon_days + MIN_HISTORY_DAYS) * DAY_US
     cases = [at for k in range(DEFAULT_CASES) if (at := newest - k * horizon_days * DAY_US) >= oldest]
     if not cases:
         end = log.complete_until
-        raise HorizonError(
+        longest = longest_horizon(log, end)
+        raise (HorizonError if longest else TrainingError)(
             f"A horizon of {horizon_days} days leaves no window to learn from before one to test on: the log has "
-            f"{history_days(log, end)} days. {repair(longest_horizon(log, end))}"
+            f"{history_days(log, end)} days. {repair(longest)}"
         )
     return sorted(cases)
 

@@ -46,15 +46,15 @@ def checked_horizons(log: OrderLog, as_of: int, asked: Sequence[int] | None) -> 
     Raises
     ------
     HorizonError
-        A horizon that was asked for does not fit the history.
+        A horizon that was asked for does not fit the history, and others do.
     TrainingError
-        Not even the shortest default does.
+        None does, or of the defaults not even the shortest.
     """
     longest = longest_horizon(log, as_of)
     if asked:
         wrong = sorted({days for days in asked if not 1 <= days <= longest})
         if wrong:
-            raise HorizonError(_too_long(wrong, log, as_of, longest))
+            raise (HorizonError if longest else TrainingError)(_too_long(wrong, log, as_of, longest))
         return tuple(sorted(set(asked))), ()
     kept = tuple(days for days in DEFAULT_HORIZONS if days <= longest)
     if not kept:

@@ -60,7 +60,7 @@ def fit_horizon(
     known = n_buyers / (n_buyers + SHRINK)
     share = {part: weight * known for part, weight in TREE_SHARE.items()}
     more = [weight * known for weight in MORE_SHARES]
-    churn_aim, churn_of = _churn(examples, purchased.astype(np.float64), [share["churn"], *more])
+    churn_aim, churn_of = _churn(examples, purchased.astype(np.float64), [share["churn"], *more], CURVE_SHARE * known)
     value_aim, value_of = _value(examples, share["value"])
     spend_aim, spend_of = _spend(buyers, share["spend"])
     orders_aim, orders_of = _orders(buyers, share["orders"])
@@ -93,7 +93,7 @@ def _table(examples: Examples, aims: Mapping[str, Aim], seed: int) -> Table:
 
 
 def _churn(
-    examples: Examples, bought: FloatArray, shares: Sequence[float]
+    examples: Examples, bought: FloatArray, shares: Sequence[float], curve_share: float
 ) -> tuple[Aim, Callable[[Grown], tuple[Part, Curve, FloatArray]]]:
     """Purchase probability, calibrated by a sigmoid on scores from trees that never saw the customer.
 
@@ -102,7 +102,6 @@ def _churn(
     The first weight of the trees is taken unless another is clearly better out of fold. Where nearly everyone buys
     there is nothing to tell apart: the buy-till-you-die model then answers alone.
     """
-    curve_share = CURVE_SHARE
     if len(bought) - bought.sum() < MIN_PURCHASES:
         shares, curve_share = [0.0], 0.0
     forecast = expit(examples.btyd.probability)

@@ -240,7 +240,7 @@ def test_scores_of_a_log_that_lost_its_dates_replace_nothing(
         assert run([*command, "--rejected", "rejected.csv"]) == 1
         told = " ".join(capsys.readouterr().err.split())
         assert f"Dates of {spoiled.sum():,} of {len(rows):,} rows could not be read, and the others alone" in told
-        assert told.endswith("Write all as ISO 8601, or say --dates dmy or mdy.")
+        assert told.endswith("the month as a number, say --dates dmy or mdy.")
         assert Path("scores.csv").read_bytes() == whole
         assert len(pd.read_csv("rejected.csv")) == spoiled.sum()
 
@@ -400,3 +400,37 @@ def test_commands_work_beside_a_file_named_like_a_package(tmp_path: Path) -> Non
     done = subprocess.run([CLV, "train", "missing.csv"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 1
     assert "no such file" in re.sub(r"\s+", " ", done.stderr)
+
+
+def test_an_option_may_be_followed_by_several_values(
+    home: Path, small_csv: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    moments = ["--as-of", "2023-08-01", "2023-09-01T12:00:00Z", "--format", "json"]
+    assert run(["backtest", "--horizon-days", "30", small_csv, *moments]) == 0
+    cases = json.loads(capsys.readouterr().out)["cutoffs"]
+    assert [case["as_of"] for case in cases] == ["2023-08-01T00:00:00Z", "2023-09-01T12:00:00Z"]
+    assert run(["train", small_csv, "--horizon-days", "30", "45", "--name", "other", "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["horizons"] == [30, 45]
+    assert run(["train", small_csv, "--as-of", "2023-09-01", "2023-09-02"]) == 2
+
+
+@pytest.mark.parametrize("command", ["train", "backtest"])
+def test_a_log_too_short_for_any_horizon_is_the_datas_fault(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    path = tmp_path / "day.csv"
+    path.write_text("customer_id,ordered_at,amount\n" + "".join(f"c{n},2024-01-01,5\n" for n in range(50)))
+    assert run([command, str(path), "--horizon-days", "30"]) == 1
+    assert "No horizon is possible: bring more history." in re.sub(r"\s+", " ", capsys.readouterr().err)
+
+
+def test_a_column_that_may_be_the_status_is_told(
+    home: Path, small_csv: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frame = pd.read_csv(small_csv).assign(**{"Financial Status": "paid"})
+    frame.to_csv(small_csv, index=False)
+    out = str(home.parent / "f.parquet")
+    assert run(["features", small_csv, "--out", out]) == 0
+    assert "Column 'Financial Status' is not read" in re.sub(r"\s+", " ", capsys.readouterr().err)
+    assert run(["features", small_csv, "--out", out, "--map", "status=Financial Status"]) == 0
+    assert "is not read" not in capsys.readouterr().err

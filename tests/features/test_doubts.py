@@ -94,6 +94,18 @@ def test_an_account_that_is_no_customer_is_told(usual: OrderLog) -> None:
     assert "a guest account or a till?" in said
 
 
+@pytest.mark.parametrize("name", ["0", "NULL", "None", "guest", "\\N"])
+def test_an_id_that_says_there_is_none_is_asked_after(usual: OrderLog, name: str) -> None:
+    ids = usual.customer_ids.astype(object)
+    orders = np.diff(usual.starts)
+    ids[orders.argmax()] = name
+    said = doubts(replace(usual, customer_ids=ids))[0]
+    assert said.startswith(f"The customer id {name!r} has {orders.max()} orders: does it stand for guests")
+    ids = usual.customer_ids.astype(object)
+    ids[orders.argmin()] = name  # with an order or two, somebody may be called so
+    assert not any("stand for guests" in said for said in doubts(replace(usual, customer_ids=ids)))
+
+
 @pytest.mark.parametrize(
     ("ids", "n", "by"),
     [
@@ -114,6 +126,7 @@ def test_ids_that_people_take_for_the_same_are_counted(usual: OrderLog, ids: lis
     log = replace(usual, customer_ids=changed)
     (said,) = doubts(log)
     assert said.startswith(f"{n} customer ids differ from another only by {by} and count as different ones")
+    assert ("phone numbers" in said) == (by == "how a phone number is written")
     assert not any(one in said for one in ids)
     assert doubts(log, drawn=True) == []
 

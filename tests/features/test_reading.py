@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -13,6 +14,7 @@ from features.frame import orders_from_frame
 from features.instants import parse_instant
 from features.options import DateOrder, ReadOptions
 from features.reading import read_orders
+from features.sources import open_raw
 from features.validation import Intake
 
 NOW = parse_instant("2025-01-01")
@@ -144,13 +146,51 @@ def test_orders_never_paid_do_not_count(csv_of: Write) -> None:
     assert "counted as paid: completed 1, refunded 1" in intake.accounts.summary()
 
 
+def test_a_line_item_without_a_status_has_that_of_its_order(csv_of: Write) -> None:
+    """As exports that say what an order is on its first line alone."""
+    path = csv_of(
+        "order_id,customer_id,ordered_at,amount,quantity,status\n"
+        "1,a,2024-01-01,10,1,voided\n1,a,2024-01-01,5,1,\n"
+        "2,a,2024-01-02,20,1,paid\n2,a,2024-01-02,7,1,\n"
+        "3,a,2024-01-03,1,1,voided\n3,a,2024-01-03,2,1,paid\n3,a,2024-01-03,3,1,\n"
+        "1,b,2024-01-01,11,1,\n,b,2024-01-01,12,1,\n"
+    )
+    intake = read_orders(path)
+    assert rules(intake) == {"never_paid": 3}
+    assert sorted(intake.log.amount.tolist()) == [2.0, 3.0, 7.0, 11.0, 12.0, 20.0]
+    without_lines = csv_of(
+        "order_id,customer_id,ordered_at,amount,status\n1,a,2024-01-01,10,voided\n1,a,2024-01-02,5,\n"
+    )
+    assert read_orders(without_lines).log.amount.tolist() == [5.0]
+
+
+@pytest.mark.parametrize("status", ["pending_payment", "Pending Payment", "pending-payment", "fraud", "checkout-draft"])
+def test_a_status_is_known_however_its_words_stand_apart(csv_of: Write, status: str) -> None:
+    path = csv_of(f"customer_id,ordered_at,amount,status\na,2024-01-01,1,{status}\na,2024-01-02,2,on-hold\n")
+    intake = read_orders(path)
+    assert (rules(intake), intake.accounts.statuses) == ({"never_paid": 1}, {"on-hold": 1})
+
+
+@pytest.mark.parametrize("name", ["Financial Status", "Статус", "payment_status", "Order status"])
+def test_a_status_under_another_name_is_pointed_at(csv_of: Write, name: str) -> None:
+    path = csv_of(f"customer_id,ordered_at,amount,{name}\na,2024-01-01,1,paid\n")
+    mapped = ReadOptions(mapping={"status": name})
+    assert f"{name!r} is not read: if it says which orders were paid" in open_raw(path, ReadOptions()).hint
+    assert open_raw(path, mapped).hint == ""
+    assert open_raw(path, ReadOptions(mapping={"channel": name})).hint == ""
+    with pytest.raises(OrdersError, match=f"--map status='?{name}"):
+        read_orders(csv_of(f"Email,Created at,Total,{name}\na,2024-01-01,1,paid\n"))
+
+
 def test_statuses_that_count_are_named_the_most_frequent_first(csv_of: Write) -> None:
-    rows = "".join(f"a,2024-01-{day:02},1,{status}\n" for status in "abcdefg" for day in range(1, 28 - ord(status) % 7))
+    rows = "".join(
+        f"a,2024-01-{day:02},1,{status}\n" for status in "abcdefghijklmn" for day in range(1, 28 - ord(status) % 7)
+    )
     summary = read_orders(csv_of("customer_id,ordered_at,amount,status\n" + rows)).accounts.summary()
     shown = summary.partition("counted as paid: ")[2]
     assert shown.endswith("and 2 other statuses (leave out of the export what is not).")
     counts = [int(part.split()[1]) for part in shown.removesuffix(" and 2 other statuses.").split(", ")]
-    assert len(counts) == 5
+    assert len(counts) == 12
     assert counts == sorted(counts, reverse=True)
 
 
@@ -256,6 +296,34 @@ def test_a_skipped_hour_does_not_depend_on_other_rows(csv_of: Write) -> None:
     alone = read_orders(csv_of(HEADER + row), zone).log.ordered_at.tolist()
     beside = read_orders(csv_of(HEADER + row + "b,soon,1\n"), zone).log.ordered_at.tolist()
     assert alone == beside == [parse_instant("2024-03-31T01:00:00Z")]
+
+
+@pytest.mark.parametrize(
+    "amount", ["($12.50)", "$12.50-", "-$12.50", "$-12.50", "(12.50)", "12.50-", "\u221212.50", "- $12.50"]
+)
+def test_an_accountants_refund_is_read(csv_of: Write, amount: str) -> None:
+    path = csv_of(HEADER + f"a,2024-01-01,$20.00\na,2024-01-02,{amount}\n")
+    assert read_orders(path, ReadOptions(currency_symbol="$")).log.amount.tolist() == [20.0, -12.5]
+
+
+@pytest.mark.parametrize("amount", ["(-5)", "--5", "+5-", "()", "(5", "5)", "-"])
+def test_signs_that_contradict_each_other_are_not_read(csv_of: Write, amount: str) -> None:
+    assert rules(read_orders(csv_of(HEADER + f"a,2024-01-01,1\na,2024-01-02,{amount}\n"))) == {"unreadable_amount": 1}
+
+
+@pytest.mark.parametrize("space", [" ", "\u00a0", "\u202f", "\u2009"])
+def test_all_spaces_between_thousands_are_alike(csv_of: Write, space: str) -> None:
+    path = csv_of("customer_id;ordered_at;amount\n" + f"a;2024-01-01;12{space}500,50 ₽\na;2024-01-02;1 2;3\n")
+    told = ReadOptions(thousands=" ", decimal=",", currency_symbol="₽")
+    assert read_orders(path, told).log.amount.tolist() == [12_500.5]
+    assert read_orders(path, replace(told, thousands="\u00a0")).log.amount.tolist() == [12_500.5]
+
+
+def test_column_names_that_are_not_utf8_are_named_as_such(tmp_path: Path) -> None:
+    path = tmp_path / "orders.csv"
+    path.write_bytes("Клиент;Дата;Сумма\na;2024-01-01;5\n".encode("cp1251"))
+    with pytest.raises(OrdersError, match=r"not UTF-8\. Export it as UTF-8"):
+        read_orders(str(path), ReadOptions(mapping={"customer_id": "Клиент"}))
 
 
 def test_thousands_marks_group_by_three(csv_of: Write) -> None:

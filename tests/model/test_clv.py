@@ -21,7 +21,7 @@ from features.matrix import FeatureMatrix, feature_matrix
 from features.orders import OrderLog
 from model.baselines import BgNbdGammaGamma, CarryForward
 from model.btyd import summarise
-from model.bundle import Bundle, Provenance, load_bundle, save_bundle
+from model.bundle import Bundle, Provenance, load_bundle, save_bundle, signed
 from model.predictions import Predictions, non_decreasing
 from training.fingerprint import data_fingerprint
 from training.fitting import fit
@@ -132,7 +132,7 @@ def damage_manifest(folder: Path, change: Callable[[dict[str, object]], None]) -
     path = folder / "manifest.json"
     manifest = json.loads(path.read_text())
     change(manifest)
-    path.write_text(json.dumps(manifest))
+    path.write_text(json.dumps(signed(manifest)))
 
 
 def copy_of(folder: Path, to: Path) -> Path:
@@ -143,6 +143,18 @@ def test_a_damaged_booster_is_refused(bundle_folder: Path, tmp_path: Path) -> No
     folder = copy_of(bundle_folder, tmp_path)
     (folder / "churn_30.txt").write_text((folder / "churn_30.txt").read_text() + " ")
     with pytest.raises(BundleError, match=r"churn_30\.txt fail their hash"):
+        load_bundle(folder)
+
+
+def test_a_manifest_that_was_changed_is_refused(bundle_folder: Path, tmp_path: Path) -> None:
+    folder = copy_of(bundle_folder, tmp_path)
+    path = folder / "manifest.json"
+    manifest = json.loads(path.read_text())
+    path.write_text(json.dumps(manifest))  # laid out in another way, it is the same
+    load_bundle(folder)
+    first, second, *others = manifest["features"]
+    path.write_text(json.dumps({**manifest, "features": [second, first, *others]}))
+    with pytest.raises(BundleError, match=r"manifest\.json fails its hash"):
         load_bundle(folder)
 
 

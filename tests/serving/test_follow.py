@@ -24,7 +24,7 @@ from features.options import ReadOptions
 from features.orders import OrderLog
 from features.raw import RawOrders
 from features.validation import Intake, validate
-from model.bundle import CHAMPION, REGISTERED, load_bundle
+from model.bundle import CHAMPION, REGISTERED, load_bundle, signed
 from serving.follower import Follower
 from serving.pointer import Pointer, read_pointer, write_pointer
 from serving.requests import answer
@@ -49,7 +49,7 @@ def version_of(bundle_folder: Path, folder: Path, version: str, shift: float) ->
     for name, blend in manifest["blends"].items():
         if name.startswith("churn"):
             blend["level"] += shift
-    (folder / "manifest.json").write_text(json.dumps(manifest))
+    (folder / "manifest.json").write_text(json.dumps(signed(manifest)))
     (folder / REGISTERED).write_text(json.dumps({"name": "clv", "version": version}))
     return folder
 
@@ -147,7 +147,7 @@ def test_a_model_that_cannot_answer_is_refused(
     manifest = json.loads((versions["2"] / "manifest.json").read_text())
     place = manifest if field in manifest else manifest["provenance"]
     place[field] = value
-    (versions["2"] / "manifest.json").write_text(json.dumps(manifest))
+    (versions["2"] / "manifest.json").write_text(json.dumps(signed(manifest)))
     write_pointer(tmp_path / "pointer", Pointer(str(versions["1"])))
     served = Served(tmp_path / "pointer", f"sqlite:///{tmp_path / 'orders.db'}")
     write_pointer(tmp_path / "pointer", Pointer(str(versions["2"])))

@@ -23,6 +23,7 @@ from typing import Any, NoReturn
 import httpx
 import pytest
 
+from features.instants import parse_instant
 from serving.client import Client, ServiceError
 from serving.routes import ROUTES
 from serving.schemas import CustomerPrediction, ErrorAnswer, ModelInfo, PredictResponse
@@ -107,6 +108,7 @@ def test_it_answers(server: Server) -> None:
     response = server.post(QUESTION, **{"x-request-id": "my-id-1"})
     assert response.status_code == 200
     assert response.headers["x-request-id"] == "my-id-1"
+    assert abs(parse_instant(response.headers["x-scored-at"]) / 1e6 - time.time()) < 3600
     assert PredictResponse.model_validate(response.json()).customers[0].customer_id == "a"
 
 
