@@ -54,7 +54,7 @@ _COLUMNS: Final[Mapping[str, tuple[str, Callable[[float], str]]]] = {
     "coverage": ("covered", "{:.0%}".format),
 }
 _LEGEND: Final = (
-    "clv is this model; carry_forward: everybody goes on as so far; bgnbd_gamma_gamma: the textbook's formulas; "
+    "clv is this model; carry_forward: everybody goes on as so far; bgnbd_gamma_gamma: the buy-till-you-die formulas; "
     "rfm_score: what customers of the same recency, frequency and value brought before. Spearman, Gini, AUC: how well "
     "customers are put in order, 1 is perfect. MAE, RMSE: error a customer, in money. bias: predicted total against "
     "the actual one. top10: share of the value that the best tenth by prediction brought. covered: how many lay within "
