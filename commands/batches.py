@@ -133,6 +133,8 @@ def batch(
 @contextmanager
 def _on_spark(orders: OrderSource, out: str, memory: int, resume: bool) -> Iterator[OnSpark]:
     """Refuse what Spark does not do, and open the log as Spark reads it."""
+    from commands.console import say
+
     refused = {
         "--resume": resume,
         "--rejected": orders.rejected is not None,
@@ -150,6 +152,8 @@ def _on_spark(orders: OrderSource, out: str, memory: int, resume: bool) -> Itera
     except ModuleNotFoundError as error:
         raise UsageError("--engine spark needs the extra `spark`: pip install '.[spark]' in a checkout.") from error
     with spark_batch(orders.path, orders.options, now_us(), out, memory) as opened:
+        if opened.hint:
+            say(opened.hint)
         yield OnSpark(opened)
 
 

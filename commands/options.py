@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # pyarrow is imported only when a log is read
 
 AsOf = Annotated[
     str | None,
-    typer.Option(help="Moment the numbers speak for, ISO 8601. Default: the midnight after the last order."),
+    typer.Option(help="Moment the numbers speak for, ISO 8601. Default: the midnight after the last order or refund."),
 ]
 Horizons = Annotated[
     list[int] | None,

@@ -30,6 +30,8 @@ class Accounts:
         Valid rows equal to another in every column; they are kept.
     placeholder_dates
         Valid rows dated before 1960; kept, but worth a look.
+    lost_refunds
+        Rejected rows whose amount is below 0 and whose customer or time is not known.
     opposite_quantities
         Valid rows whose quantity is below 0 and whose amount is above; kept, but worth a look.
     statuses
@@ -47,6 +49,7 @@ class Accounts:
     rejected_by_rule: Counter[str] = field(default_factory=Counter)
     identical_rows: int = 0
     placeholder_dates: int = 0
+    lost_refunds: int = 0
     opposite_quantities: int = 0
     statuses: Counter[str] = field(default_factory=Counter)
     shortened_ids: int = 0
@@ -75,6 +78,8 @@ class Accounts:
         if self.n_rejected:
             most_first = sorted(self.rejected_by_rule.items(), key=lambda pair: (-pair[1], pair[0]))
             text += " (" + ", ".join(f"{rule} {count:,}" for rule, count in most_first) + ")"
+        if self.lost_refunds:
+            text += f"; {self.lost_refunds:,} of the rejected rows are refunds that nobody knows whose or when they are"
         if self.identical_rows:
             text += f"; {self.identical_rows:,} rows are identical to another and were kept"
             text += " (--drop-repeated-lines drops those of one order; without order ids they may be two orders)"

@@ -58,7 +58,8 @@ class ReadOptions:
         unknown = [name for name in self.mapping if name not in ALL]
         if unknown:
             raise UsageError(
-                f"--map names no column of the order contract: {listed(unknown)}. Known: {', '.join(ALL)}."
+                f"--map, or [columns] of clv.toml, names no column of the order contract: {listed(unknown)}. "
+                f"Known: {', '.join(ALL)}."
             )
         if self.table and self.query:
             raise UsageError("--table and --query exclude each other: give one.")

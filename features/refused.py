@@ -16,8 +16,8 @@ from features.columns import AMOUNT
 from features.options import ReadOptions
 from features.parsing import numbers
 
-_MARK: Final = r"(?:[^\w\s.,'’+()…%*−–—-]{1,3}|[A-Z]{3})?"
-"""Of a currency: a symbol, or its code."""
+_MARK: Final = r"(?:[^\w\s.,'’+()…%*−–—-]{1,3}|[A-Z]{3}|руб\.?|р\.|грн\.?|тг\.?|лв\.?|zł|Kč|Ft|kr\.?|lei)?"
+"""Of a currency: a symbol, its code, or what stands for it in shops that write words."""
 _MONEY: Final = re.compile(rf"\s*({_MARK})\s*([+-]?\d[\d.,'’\s]*?)\s*({_MARK})\s*")
 _GROUPED: Final = re.compile(
     r"[+-]?\d{1,3}(?:(?P<thousands>[.,'’\s])\d{3})(?:(?P=thousands)\d{3})*(?P<decimal>[.,])?\d*"

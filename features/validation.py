@@ -40,6 +40,7 @@ from features.typed import Codes, TypedOrders
 PLACEHOLDER_BEFORE_US = -315_619_200_000_000  # 1960-01-01: older "orders" are mostly placeholder dates
 _OF_THOUSANDTHS: Final = frozenset({"BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"})
 """Currencies whose amounts have three digits behind the mark (ISO 4217)."""
+_OF_NOBODY: Final = (Rule.NO_CUSTOMER, Rule.UNREADABLE_DATE)
 _SHORTENED: Final = re.compile(r"\d([.,]\d+)?[Ee]\+\d+")
 
 
@@ -86,6 +87,7 @@ def validate(raw: RawOrders, options: ReadOptions, now: int | None) -> Intake:
         rejected_by_rule=by_rule,
         identical_rows=done.identical_rows,
         placeholder_dates=int((done.log.ordered_at < PLACEHOLDER_BEFORE_US).sum()),
+        lost_refunds=int(np.isin(done.broken[typed.amount < 0.0], _OF_NOBODY).sum()),
         opposite_quantities=_opposite_quantities(typed, done),
         statuses=_statuses(typed, done),
         shortened_ids=_shortened_ids(raw, done.log),

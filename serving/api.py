@@ -93,8 +93,8 @@ class Reply:
 class Api:
     """One method per route, named as in `serving.routes`."""
 
-    def __init__(self, served: Served, observed: Observed) -> None:
-        self._served, self._observed = served, observed
+    def __init__(self, served: Served, observed: Observed, max_items: int) -> None:
+        self._served, self._observed, self._max_items = served, observed, max_items
         self._together = Together(self._predict_together)
 
     async def reply(self, name: str, call: Call, in_thread: InThread) -> Reply:
@@ -106,7 +106,7 @@ class Api:
 
     def _predict_together(self, bodies: Sequence[bytes]) -> list[Reply | Exception]:
         now = time.time_ns() // 1000
-        found = answer_together(self._served.needed_bundle(), bodies, now)
+        found = answer_together(self._served.needed_bundle(), bodies, now, self._max_items)
         return [one if isinstance(one, ClvError) else self._answered(one, now) for one in found]
 
     def _answered(self, found: dict[str, Any], now: int) -> Reply:
@@ -115,7 +115,8 @@ class Api:
 
     def predict(self, call: Call) -> Reply:
         """Answer for the customers of the body."""
-        return self._answered(answer(self._served.needed_bundle(), call.body, call.now), call.now)
+        found = answer(self._served.needed_bundle(), call.body, call.now, self._max_items)
+        return self._answered(found, call.now)
 
     def customer(self, call: Call) -> Reply:
         """Answer for a customer from the stored orders."""
@@ -134,7 +135,8 @@ class Api:
         """Store orders."""
         bundle = self._served.bundle
         currency = UNKNOWN_CURRENCY if bundle is None else bundle.provenance.currency
-        return Reply(orjson.dumps(take(self._served.needed_store(), call.body, call.now, currency)))
+        taken = take(self._served.needed_store(), call.body, call.now, currency, self._max_items)
+        return Reply(orjson.dumps(taken))
 
     def delete_order(self, call: Call) -> Reply:
         """Delete an order and its refunds."""

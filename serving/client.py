@@ -10,7 +10,7 @@ import httpx
 from pydantic import BaseModel, ValidationError
 
 from features.errors import ClvError
-from serving.questions import MAX_CUSTOMERS, Order, PostedOrder
+from serving.questions import MAX_ITEMS, Order, PostedOrder
 from serving.schemas import (
     CustomerPrediction,
     CustomerScores,
@@ -74,8 +74,8 @@ class Client:
     ) -> Iterator[CustomerPrediction | FailedCustomer]:
         """Predict customers from their raw orders, in calls of at most 10,000; one entry each, in their order."""
         everyone = [{"customer_id": name, "orders": list(orders)} for name, orders in customers.items()]
-        for low in range(0, len(everyone), MAX_CUSTOMERS):
-            body = {"customers": everyone[low : low + MAX_CUSTOMERS], **asked}
+        for low in range(0, len(everyone), MAX_ITEMS):
+            body = {"customers": everyone[low : low + MAX_ITEMS], **asked}
             yield from self._ask(PredictResponse, "POST", "/v1/predict", json=body).customers
 
     def customer(self, customer_id: str, **asked: Any) -> CustomerPrediction:

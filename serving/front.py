@@ -162,7 +162,7 @@ class Front:
         query = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
         call = Call(path_id, query, body, headers.get(b"if-none-match", b""), time.time_ns() // 1000)
         if self._api is None:
-            self._api = Api(self._served(), self._observed)
+            self._api = Api(self._served(), self._observed, self._settings.max_items)
         return await self._api.reply(route.name, call, self._in_thread)
 
     async def _in_thread(self, handler: Handler, call: Call, *, scores: bool) -> Reply:

@@ -10,12 +10,12 @@ from features.instants import DAY_US, NO_INSTANT, instants_of
 from serving.envelope import Opened, invalid_item, opened, problem
 from serving.histories import mixed_currencies
 from serving.order_store import OrderStore, parts_of
-from serving.questions import MAX_ORDERS, NOT_ISO, OrdersRequest, PostedOrder
+from serving.questions import MAX_ITEMS, NOT_ISO, OrdersRequest, PostedOrder
 
 Row: TypeAlias = dict[str, Any]
 
 
-def take(store: OrderStore, body: bytes, now: int, currency: str) -> dict[str, Any]:
+def take(store: OrderStore, body: bytes, now: int, currency: str, most: int = MAX_ITEMS) -> dict[str, Any]:
     """Store the orders of a call; doing so twice changes nothing.
 
     Parameters
@@ -32,7 +32,7 @@ def take(store: OrderStore, body: bytes, now: int, currency: str) -> dict[str, A
     StoreError
         The store does not answer; nothing was stored.
     """
-    sent = opened(body, OrdersRequest, "orders", lambda _: PostedOrder, MAX_ORDERS)
+    sent = opened(body, OrdersRequest, "orders", lambda _: PostedOrder, most)
     sound = [{} if place in sent.problems else item for place, item in enumerate(sent.items)]
     instants = instants_of([row.get(ORDERED_AT, "") for row in sound]).tolist()
     rows = [{**row, ORDERED_AT: at} for row, at in zip(sound, instants, strict=True)]

@@ -20,8 +20,8 @@ from serving.schemas import Lifecycle, Tier
 from serving.scorer import Question
 from serving.segments import SEGMENTS
 
-MAX_CUSTOMERS = 10_000
-MAX_ORDERS = 10_000
+MAX_ITEMS: Final = 10_000
+"""Customers, or orders, of a call, where the operator does not say."""
 NOT_ISO = "is not ISO 8601, such as 2024-05-01 or 2024-05-01T10:00:00Z"
 MAX_ID = 500
 """Characters of a stored id: what an index of any database takes."""

@@ -20,7 +20,7 @@ from serving.answer import records
 from serving.envelope import MAX_DETAILS, RequestError, invalid_item, opened
 from serving.histories import column, keys_of, kind_of, mixed_currencies, typed, typed_columns, unusable
 from serving.order_store import OrderStore
-from serving.questions import MAX_CUSTOMERS, NOT_ISO, CustomerQuery, PredictRequest
+from serving.questions import MAX_ITEMS, NOT_ISO, CustomerQuery, PredictRequest
 from serving.scorer import Question, score
 
 Record: TypeAlias = dict[str, Any]
@@ -72,7 +72,7 @@ class CurrencyMismatch(ClvError):
     status, code = 422, "currency_mismatch"
 
 
-def answer(bundle: Bundle, body: bytes, now: int) -> Record:
+def answer(bundle: Bundle, body: bytes, now: int, most: int = MAX_ITEMS) -> Record:
     """Answer a request; one bad customer is a typed error in its place and the rest are answered.
 
     Parameters
@@ -87,28 +87,30 @@ def answer(bundle: Bundle, body: bytes, now: int) -> Record:
     HorizonError
         A horizon was not fitted.
     """
-    (found,) = answer_together(bundle, [body], now)
+    (found,) = answer_together(bundle, [body], now, most)
     if isinstance(found, ClvError):
         raise found
     return found
 
 
-def answer_together(bundle: Bundle, bodies: Sequence[bytes], now: int) -> list[Record | ClvError]:
+def answer_together(
+    bundle: Bundle, bodies: Sequence[bytes], now: int, most: int = MAX_ITEMS
+) -> list[Record | ClvError]:
     """Answer several requests at the price of a few: customers who are asked alike are scored together.
 
     The numbers are those of each request alone, since no customer's depend on whoever else is scored.
     """
     alike: Groups = {}
-    answers = [_opened(bundle, body, alike) for body in bodies]
+    answers = [_opened(bundle, body, alike, most) for body in bodies]
     for common, asked in alike.items():
         _fill(bundle, common, now, asked)
     return answers
 
 
-def _opened(bundle: Bundle, body: bytes, alike: Groups) -> Record | ClvError:
+def _opened(bundle: Bundle, body: bytes, alike: Groups, most: int) -> Record | ClvError:
     """The answer of a request, its customers still open but for the unusable ones; they join those who ask alike."""
     try:
-        sent = opened(body, PredictRequest, "customers", kind_of, MAX_CUSTOMERS)
+        sent = opened(body, PredictRequest, "customers", kind_of, most)
         request = sent.envelope
         for days in request.horizon_days or ():
             place_of(days, bundle.model.horizons)

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 import model
 from features.errors import UsageError, listed
+from serving.questions import MAX_ITEMS
 from serving.routes import SCOPES
 
 
@@ -26,8 +27,8 @@ class ServiceSettings(BaseModel):
         SQLAlchemy URL of the order store.
     api_keys
         SHA-256 (hex) of the keys that are let in, and what each may do; without any, only loopback is served.
-    max_body_bytes, deadline_seconds
-        Limits of one request.
+    max_body_bytes, max_items, deadline_seconds
+        Limits of one request; items are customers, or orders.
     max_waiting
         Calls that may wait for a thread before others are refused (429).
     workers
@@ -40,6 +41,7 @@ class ServiceSettings(BaseModel):
     store: str
     api_keys: Mapping[str, frozenset[str]] = {}
     max_body_bytes: int = Field(default=32 << 20, ge=1 << 10)
+    max_items: int = Field(default=MAX_ITEMS, ge=1)
     deadline_seconds: float = Field(default=60.0, gt=0)
     max_waiting: int = Field(default=256, ge=1)
     workers: int = Field(default=1, ge=1, le=64)
@@ -74,6 +76,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> ServiceSett
     names = {
         "bundle": "CLV_BUNDLE",
         "max_body_bytes": "CLV_MAX_BODY_BYTES",
+        "max_items": "CLV_MAX_ITEMS",
         "deadline_seconds": "CLV_DEADLINE_SECONDS",
         "max_waiting": "CLV_MAX_WAITING",
         "workers": "CLV_WORKERS",

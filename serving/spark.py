@@ -30,7 +30,7 @@ from features.columns import CURRENCY, CUSTOMER_ID, LINE_ITEM_COLUMNS, ORDER_ID,
 from features.csv_file import delimiter_of
 from features.errors import ClvError, OrdersError, OutputError, UsageError
 from features.instants import next_midnight
-from features.mapping import resolve
+from features.mapping import resolve, unread_status
 from features.options import ReadOptions
 from features.parsing import text_codes
 from features.parts import rows_at_once
@@ -88,12 +88,15 @@ class SparkBatch:
         The source, as it may be shown.
     now
         Rows later than one day after it are rejected, µs UTC.
+    hint
+        A word on a column that is not read and may matter; empty where there is none.
     """
 
     frame: DataFrame
     shown: str
     options: ReadOptions
     now: int
+    hint: str
 
     @property
     def complete_until(self) -> int:
@@ -243,7 +246,7 @@ def spark_batch(source: str, options: ReadOptions, now: int, out: str, memory: i
         if not is_jdbc(out):
             Folder.at(own.sparkContext, out).check()
     with _told(f"{shown!r} cannot be read", OrdersError):
-        rows, read_once = _opened(own, source, options)
+        rows, hint, read_once = _opened(own, source, options)
         rows = rows.persist(StorageLevel.MEMORY_AND_DISK) if read_once else rows
     try:
         with _told(f"{shown!r} cannot be read", OrdersError):
@@ -251,7 +254,7 @@ def spark_batch(source: str, options: ReadOptions, now: int, out: str, memory: i
         if not n_rows:
             refuse_unusable(NOTHING_READ, shown)
         n_parts = _n_parts(n_rows, memory, own.sparkContext.defaultParallelism)
-        yield SparkBatch(rows.withColumn(PART, _part_of(rows, n_parts)), shown, options, now)
+        yield SparkBatch(rows.withColumn(PART, _part_of(rows, n_parts)), shown, options, now, hint)
     finally:
         if read_once:
             rows.unpersist()
@@ -268,25 +271,25 @@ def _part_of(rows: DataFrame, n_parts: int) -> Column:
     return F.pmod(F.when(nobody, F.xxhash64(*rows.columns)).otherwise(F.xxhash64(customer)), F.lit(n_parts))
 
 
-def _opened(own: SparkSession, source: str, options: ReadOptions) -> tuple[DataFrame, bool]:
-    """Rows under contract names, and whether they should be read only once: a table changes, a CSV takes long."""
+def _opened(own: SparkSession, source: str, options: ReadOptions) -> tuple[DataFrame, str, bool]:
+    """As `_mapped`, and whether the rows should be read only once: a table changes, a CSV takes long."""
     if is_jdbc(source):
         if not (options.table or options.query):
             raise UsageError(f"{shown_place(source)!r} is a database: say --table NAME or --query 'select …'.")
         what = {"query": options.query} if options.query else {"dbtable": options.table}
         reader = own.read.options(url=source, fetchsize="50000", preferTimestampNTZ="true", **what)
-        return _mapped(reader.format("jdbc").load(), options), True
+        return *_mapped(reader.format("jdbc").load(), options), True
     if options.table or options.query:
         raise UsageError(f"--table and --query go with a JDBC URL, not with {source!r}.")
     folder = Folder.at(own.sparkContext, source)
     if "*" not in source and folder.holds(f"{folder.path}/_delta_log"):
-        return _mapped(own.read.format("delta").load(folder.path), options), False
+        return *_mapped(own.read.format("delta").load(folder.path), options), False
     paths = folder.files()
     if all(path.lower().endswith(_CSV) for path in paths):
-        return _mapped(_csv(own, paths), options), True
+        return *_mapped(_csv(own, paths), options), True
     # as locally, names of folders are no columns, and each file may have columns of its own
     reader = own.read.option("recursiveFileLookup", "true").option("mergeSchema", "true")
-    return _mapped(reader.parquet(*paths), options), False
+    return *_mapped(reader.parquet(*paths), options), False
 
 
 def _csv(own: SparkSession, paths: list[str]) -> DataFrame:
@@ -300,13 +303,15 @@ def _csv(own: SparkSession, paths: list[str]) -> DataFrame:
     return reader.schema(", ".join(f"`{name.replace('`', '``')}` string" for name in [*names, MALFORMED])).csv(paths)
 
 
-def _mapped(found: DataFrame, options: ReadOptions) -> DataFrame:
+def _mapped(found: DataFrame, options: ReadOptions) -> tuple[DataFrame, str]:
+    """Rows under contract names, and a word on a column that is not read."""
     names = found.columns
     numbered = found.toDF(*(f"c{place}" for place in range(len(names))))  # names with dots, or alike but for case
     columns = resolve([name for name in names if name != MALFORMED], options.mapping)
     if MALFORMED in names:
         columns[MALFORMED] = MALFORMED
-    return numbered.select(*(F.col(f"c{names.index(column)}").alias(name) for name, column in columns.items()))
+    rows = numbered.select(*(F.col(f"c{names.index(column)}").alias(name) for name, column in columns.items()))
+    return rows, unread_status(names, columns)
 
 
 @contextmanager

@@ -10,8 +10,10 @@ from matplotlib.figure import Figure
 from sklearn.calibration import calibration_curve
 
 from model.clv import ClvModel, input_names
+from model.spread import DEFAULT_LEVEL
 from training.backtest import CLV, Case
-from training.metrics import deciles
+from training.metrics import coverage_by_decile, deciles
+from training.ranking import N_DECILES
 
 _COLOURS = {
     "clv": "#1b6ca8",
@@ -29,6 +31,7 @@ def plots(case: Case, model: ClvModel) -> Mapping[str, Figure]:
         f"calibration_{case.horizon_days}d": calibration(case),
         f"gain_curve_{case.horizon_days}d": gain_curve(case),
         f"deciles_{case.horizon_days}d": decile_bars(case),
+        f"interval_coverage_{case.horizon_days}d": interval_coverage(case),
         f"importance_{case.horizon_days}d": importance(model, case.horizon_days),
     }
 
@@ -97,6 +100,22 @@ def decile_bars(case: Case) -> Figure:
     axes.bar(places + 0.2, actual, 0.4, color="#8d99ae", label="actual")
     axes.set_xticks(places)
     axes.legend(frameon=False)
+    return figure
+
+
+def interval_coverage(case: Case) -> Figure:
+    """Draw the share of customers whose value their interval holds, by tenth of predicted value."""
+    figure, axes = _axes(
+        f"Intervals that are to hold {DEFAULT_LEVEL:.0%}", "tenth of predicted CLV, 10 the best", "share that they hold"
+    )
+    for name, side in (("bgnbd_gamma_gamma", -0.2), (CLV, 0.2)):
+        scored = case.models[name].scored
+        held = coverage_by_decile(scored, scored.equal_weights)
+        if held is not None:
+            axes.bar(np.arange(1.0, len(held) + 1.0) + side, held, 0.4, color=_COLOURS[name], label=name)
+    axes.axhline(DEFAULT_LEVEL, color="#444444", linewidth=1)
+    axes.set(ylim=(0.0, 1.0), xticks=np.arange(1, N_DECILES + 1))
+    axes.legend(frameon=False, loc="lower left")
     return figure
 
 

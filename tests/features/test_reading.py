@@ -201,6 +201,16 @@ def test_quantities_that_contradict_their_amount_are_told(csv_of: Write) -> None
     assert "1 rows have a quantity below 0 and an amount above" in accounts.summary()
 
 
+def test_refunds_that_are_nobodys_are_told(csv_of: Write) -> None:
+    """As a shop's table has them, whose refunds name their order alone: totals stay too high without them."""
+    accounts = read_orders(
+        csv_of(HEADER + "a,2024-01-01,20\n,2024-01-02,-5\nb,,-7\n,2024-01-02,5\nc,2024-01-03,-1\n")
+    ).accounts
+    assert accounts.lost_refunds == 2
+    assert "2 of the rejected rows are refunds" in accounts.summary()
+    assert "refunds" not in read_orders(csv_of(HEADER + "a,2024-01-01,20\n,2024-01-02,5\n")).accounts.summary()
+
+
 def test_an_order_may_be_refunded_bit_by_bit_under_its_id(csv_of: Write) -> None:
     rows = ["-01,100", "-05,-10", "-09,-20", "-09,-20", "-11,-1", "-11,-2"]
     path = csv_of("customer_id,ordered_at,amount,order_id\n" + "".join(f"a,2024-01{row},o1\n" for row in rows))

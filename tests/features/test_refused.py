@@ -22,6 +22,8 @@ Write = Callable[..., str]
         (["$1,234.50", "$5.00"], "--currency-symbol $ --thousands ,"),
         (["1'234.50"], '--thousands "\'"'),
         (["EUR 5.00"], "--currency-symbol EUR"),
+        (["5,00 руб.", "1\u00a0234,50 руб."], '--currency-symbol "руб." --decimal , --thousands " "'),
+        (["5,00 kr"], "--currency-symbol kr --decimal ,"),
     ],
 )
 def test_amounts_that_an_option_would_read_are_told_by_their_form(

@@ -22,7 +22,7 @@ from features.orders import OrderLog
 from model.bundle import Bundle, load_bundle
 from serving.batch import score_base
 from serving.output import output
-from serving.questions import MAX_CUSTOMERS
+from serving.questions import MAX_ITEMS
 from serving.requests import answer
 from serving.scorer import Question
 from serving.table import SCHEMA
@@ -53,8 +53,8 @@ def test_batch_and_service_agree_bit_for_bit_on_every_cdnow_customer(
     asked = 0
     columns = ["customer_id", "ordered_at", "amount", "quantity"]
     customers = as_sent(cdnow_frame.assign(quantity=cdnow_frame.quantity.astype(float))[columns])
-    for first in range(0, len(customers), MAX_CUSTOMERS):
-        body = json.dumps({"customers": customers[first : first + MAX_CUSTOMERS], "as_of": as_of}).encode()
+    for first in range(0, len(customers), MAX_ITEMS):
+        body = json.dumps({"customers": customers[first : first + MAX_ITEMS], "as_of": as_of}).encode()
         for found in answer(bundle, body, cdnow.complete_until)["customers"]:
             facts = {key: value for key, value in found.items() if key not in _NESTED}
             for horizon in found["predictions"]:

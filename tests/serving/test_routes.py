@@ -56,7 +56,7 @@ def test_a_call_of_many_customers_leaves_the_event_loop_free(bundle: Bundle, n_c
         return handler(call)
 
     served, observed = SimpleNamespace(needed_bundle=lambda: bundle), SimpleNamespace(customers=lambda _: None)
-    reply = asyncio.run(Api(served, observed).reply("predict", call, in_thread))  # type: ignore[arg-type]
+    reply = asyncio.run(Api(served, observed, 10_000).reply("predict", call, in_thread))  # type: ignore[arg-type]
     assert len(json.loads(reply.body)["customers"]) == n_customers
     assert in_threads == ["predict"] * n_threads
 

@@ -286,7 +286,7 @@ def test_a_compressed_body_is_refused_by_its_name(server: Server) -> None:
 
 
 def test_too_many_waiting_calls_are_refused_and_the_others_answered(start: Start, bundle_folder: Path) -> None:
-    server = start("--bundle", str(bundle_folder), CLV_MAX_WAITING="2").wait("/readyz")
+    server = start("--bundle", str(bundle_folder), CLV_MAX_WAITING="2", CLV_MAX_ITEMS="2000").wait("/readyz")
     orders = [{"ordered_at": "2023-01-01", "amount": 5.0}] * 20
     large = {"customers": [{"customer_id": str(i), "orders": orders} for i in range(2000)]}
     with ThreadPoolExecutor(8) as pool:
@@ -295,6 +295,10 @@ def test_too_many_waiting_calls_are_refused_and_the_others_answered(start: Start
     assert set(codes) == {200, 429}
     refused = answers[codes.index(429)]
     assert (problem(refused), refused.headers["retry-after"]) == ("too_many_requests", "1")
+    for path, field in (("/v1/predict", "customers"), ("/v1/orders", "orders")):
+        response = server.post({field: [{}] * 2001}, path)
+        assert (response.status_code, problem(response)) == (413, "too_many_items")
+        assert server.post({field: [{}] * 2000}, path).status_code == 200
 
 
 def test_spans_are_sent_where_a_collector_is_configured(start: Start, bundle_folder: Path) -> None:

@@ -25,7 +25,7 @@ from serving.batch import score_base
 from serving.envelope import RequestError
 from serving.intake import take
 from serving.order_store import OrderStore
-from serving.questions import MAX_CUSTOMERS, CustomerQuery, CustomersQuery
+from serving.questions import MAX_ITEMS, CustomerQuery, CustomersQuery
 from serving.requests import CurrencyMismatch, CustomerUnknown, answer, answer_stored
 from serving.schemas import CustomerPrediction, CustomerScores, CustomersPage, HorizonPrediction, ModelIdentity
 from serving.score_store import CursorUnknown, NoScores, page
@@ -46,8 +46,8 @@ def store(tmp_path: Path) -> Iterator[OrderStore]:
 
 
 def fill(store: OrderStore, orders: list[dict[str, Any]]) -> None:
-    for low in range(0, len(orders), MAX_CUSTOMERS):
-        found = take(store, json.dumps({"orders": orders[low : low + MAX_CUSTOMERS]}).encode(), NOW, UNKNOWN_CURRENCY)
+    for low in range(0, len(orders), MAX_ITEMS):
+        found = take(store, json.dumps({"orders": orders[low : low + MAX_ITEMS]}).encode(), NOW, UNKNOWN_CURRENCY)
         assert found["refused"] == []
 
 
@@ -81,8 +81,8 @@ def test_batch_stateless_and_stored_agree_bit_for_bit_on_every_cdnow_customer(
     as_of = log.complete_until
     score_into(store, bundle)
     sent, stateless = as_sent(frame[names]), {}
-    for low in range(0, len(sent), MAX_CUSTOMERS):
-        body = json.dumps({"customers": sent[low : low + MAX_CUSTOMERS], "as_of": isoformat(as_of)}).encode()
+    for low in range(0, len(sent), MAX_ITEMS):
+        body = json.dumps({"customers": sent[low : low + MAX_ITEMS], "as_of": isoformat(as_of)}).encode()
         stateless |= {found["customer_id"]: found for found in answer(bundle, body, as_of)["customers"]}
     query = CustomerQuery(as_of=isoformat(as_of), unknown="prior")
     for customer_id, found in stateless.items():

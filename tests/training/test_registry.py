@@ -105,6 +105,7 @@ def test_a_run_carries_its_evidence(registry: Registry, first: str, trained: Tra
         "plots/deciles_30d.png",
         "plots/gain_curve_30d.png",
         "plots/importance_30d.png",
+        "plots/interval_coverage_30d.png",
     }
 
 
