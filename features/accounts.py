@@ -79,7 +79,7 @@ class Accounts:
             most_first = sorted(self.rejected_by_rule.items(), key=lambda pair: (-pair[1], pair[0]))
             text += " (" + ", ".join(f"{rule} {count:,}" for rule, count in most_first) + ")"
         if self.lost_refunds:
-            text += f"; {self.lost_refunds:,} of the rejected rows are refunds that nobody knows whose or when they are"
+            text += f"; {self.lost_refunds:,} of the rejected rows are refunds without a customer or a time"
         if self.identical_rows:
             text += f"; {self.identical_rows:,} rows are identical to another and were kept"
             text += " (--drop-repeated-lines drops those of one order; without order ids they may be two orders)"

@@ -131,8 +131,8 @@ def _missing(absent: Sequence[str], available: Sequence[str], mapping: Mapping[s
     guesses = {name: guess for name in names if (guess := _guess(name, available))}
     plain = {column.lower().replace(" ", "_"): column for column in available}
     written = {name: _status(available) if name == STATUS else plain.get(name) for name in _OFTEN_CAPITAL}
-    unseen = {name: column for name, column in written.items() if column and not {name} & {*available, *mapping}}
-    guesses |= unseen
+    known = {*available, *mapping}
+    guesses |= {name: column for name, column in written.items() if column and name not in known}
     proposals = [
         f"--map {name}={shlex.quote(guess)}" for name, guess in guesses.items() if guess != mapping.get(name, name)
     ]
