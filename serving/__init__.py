@@ -11,7 +11,8 @@ In the order the data flows:
 - `routes`, `api`, `together`: the paths and their handlers; `front`: HTTP around them, with keys, limits and errors;
   `service`: BentoML around that; `observing`, `events`, `tracing`, `openapi`, `page`: what operators and readers see;
 - `batch`, `feature_table` → `table`: the whole base as rows, one function on every engine; `in_parts`, `unfinished`: a
-  base of any size on this machine; `spark` (`spark_places`, `spark_parts`, `shipped`, `java`): on Spark;
+  base of any size on this machine; `spark` (`spark_source`, `spark_places`, `spark_parts`, `shipped`, `java`): on
+  Spark;
 - `output`, `sql_output`, `score_store`, `tally`: to a file, a table or the store, its accounts, and pages of it;
 - `client`: the typed client; `settings`: what an operator may set.
 """

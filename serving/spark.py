@@ -27,10 +27,8 @@ from pyspark.sql.pandas.types import from_arrow_schema
 
 from features.accounts import NOTHING_READ
 from features.columns import CURRENCY, CUSTOMER_ID, LINE_ITEM_COLUMNS, ORDER_ID, ORDERED_AT, Rule
-from features.csv_file import delimiter_of
 from features.errors import ClvError, OrdersError, OutputError, UsageError
 from features.instants import next_midnight
-from features.mapping import resolve, unread_status
 from features.options import ReadOptions
 from features.parsing import text_codes
 from features.parts import rows_at_once
@@ -41,9 +39,9 @@ from serving.in_parts import Done, Work
 from serving.java import find_java
 from serving.spark_parts import FAILED, KIND, MALFORMED, PART, ROWS, Making, Reading, kinds_of, latest_of, raise_first
 from serving.spark_places import Folder, is_jdbc, shown_place
+from serving.spark_source import opened
 
 _FEWEST_ROWS, _PARTS_A_CORE = 20_000, 3
-_CSV: Final = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz")
 _SETTINGS: Final = {
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.execution.arrow.maxRecordsPerBatch": str(1 << 17),
@@ -246,7 +244,7 @@ def spark_batch(source: str, options: ReadOptions, now: int, out: str, memory: i
         if not is_jdbc(out):
             Folder.at(own.sparkContext, out).check()
     with _told(f"{shown!r} cannot be read", OrdersError):
-        rows, hint, read_once = _opened(own, source, options)
+        rows, hint, read_once = opened(own, source, options)
         rows = rows.persist(StorageLevel.MEMORY_AND_DISK) if read_once else rows
     try:
         with _told(f"{shown!r} cannot be read", OrdersError):
@@ -269,49 +267,6 @@ def _part_of(rows: DataFrame, n_parts: int) -> Column:
     customer = F.col(CUSTOMER_ID)
     nobody = customer.isNull() | (customer.cast("string") == "")
     return F.pmod(F.when(nobody, F.xxhash64(*rows.columns)).otherwise(F.xxhash64(customer)), F.lit(n_parts))
-
-
-def _opened(own: SparkSession, source: str, options: ReadOptions) -> tuple[DataFrame, str, bool]:
-    """As `_mapped`, and whether the rows should be read only once: a table changes, a CSV takes long."""
-    if is_jdbc(source):
-        if not (options.table or options.query):
-            raise UsageError(f"{shown_place(source)!r} is a database: say --table NAME or --query 'select …'.")
-        what = {"query": options.query} if options.query else {"dbtable": options.table}
-        reader = own.read.options(url=source, fetchsize="50000", preferTimestampNTZ="true", **what)
-        return *_mapped(reader.format("jdbc").load(), options), True
-    if options.table or options.query:
-        raise UsageError(f"--table and --query go with a JDBC URL, not with {source!r}.")
-    folder = Folder.at(own.sparkContext, source)
-    if "*" not in source and folder.holds(f"{folder.path}/_delta_log"):
-        return *_mapped(own.read.format("delta").load(folder.path), options), False
-    paths = folder.files()
-    if all(path.lower().endswith(_CSV) for path in paths):
-        return *_mapped(_csv(own, paths), options), True
-    # as locally, names of folders are no columns, and each file may have columns of its own
-    reader = own.read.option("recursiveFileLookup", "true").option("mergeSchema", "true")
-    return *_mapped(reader.parquet(*paths), options), False
-
-
-def _csv(own: SparkSession, paths: list[str]) -> DataFrame:
-    """All columns as texts, and the text of rows that have more or fewer fields than the header."""
-    head = own.read.text(paths[0]).filter("length(trim(value)) > 0").first()
-    if head is None:
-        raise OrdersError(f"{paths[0]!r} is empty. An order log needs a header row and at least one order.")
-    reader = own.read.options(header="true", sep=delimiter_of(head[0]), quote='"', escape='"', multiLine="true")
-    reader = reader.options(enforceSchema="false", columnPruning="false", columnNameOfCorruptRecord=MALFORMED)
-    names = reader.csv(paths).columns
-    return reader.schema(", ".join(f"`{name.replace('`', '``')}` string" for name in [*names, MALFORMED])).csv(paths)
-
-
-def _mapped(found: DataFrame, options: ReadOptions) -> tuple[DataFrame, str]:
-    """Rows under contract names, and a word on a column that is not read."""
-    names = found.columns
-    numbered = found.toDF(*(f"c{place}" for place in range(len(names))))  # names with dots, or alike but for case
-    columns = resolve([name for name in names if name != MALFORMED], options.mapping)
-    if MALFORMED in names:
-        columns[MALFORMED] = MALFORMED
-    rows = numbered.select(*(F.col(f"c{names.index(column)}").alias(name) for name, column in columns.items()))
-    return rows, unread_status(names, columns)
 
 
 @contextmanager

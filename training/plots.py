@@ -115,7 +115,7 @@ def interval_coverage(case: Case) -> Figure:
             axes.bar(np.arange(1.0, len(held) + 1.0) + side, held, 0.4, color=_COLOURS[name], label=name)
     axes.axhline(DEFAULT_LEVEL, color="#444444", linewidth=1)
     axes.set(ylim=(0.0, 1.0), xticks=np.arange(1, N_DECILES + 1))
-    axes.legend(frameon=False, loc="lower left")
+    axes.legend(framealpha=1.0, loc="lower left")
     return figure
 
 
