@@ -24,7 +24,7 @@ from commands.train import train
 from features.errors import ClvError
 
 INTERRUPTED = 130
-_SEVERAL: Final = {"--horizon-days": r"\d+", "--as-of": r"\d{4}-\d\d-\d\d.*"}
+_SEVERAL: Final = {"--horizon-days": r"\d+", "--as-of": r"\d{4}-\d\d-\d\d(T[\d:.]+(Z|[+-]\d\d:\d\d)?)?"}
 """Options that may be followed by several values, `--as-of` of a backtest alone, and what a further one looks like."""
 
 app = typer.Typer(

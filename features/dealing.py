@@ -29,25 +29,25 @@ _AT_ONCE: Final = 1 << 18
 class Held:
     """Parts that lie in memory."""
 
-    held: tuple[pa.Table, ...]
+    parts: tuple[pa.Table, ...]
 
     @property
     def n_parts(self) -> int:
         """How many there are."""
-        return len(self.held)
+        return len(self.parts)
 
     @property
     def column_names(self) -> list[str]:
         """Of every part."""
-        return list(self.held[0].column_names)
+        return list(self.parts[0].column_names)
 
     def table(self, place: int) -> pa.Table:
         """Rows of a part."""
-        return self.held[place]
+        return self.parts[place]
 
     def tables(self, _: Collection[str] = (), /) -> Iterator[pa.Table]:
         """All parts, one after the other."""
-        return iter(self.held)
+        return iter(self.parts)
 
 
 @dataclass(frozen=True)

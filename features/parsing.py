@@ -29,7 +29,7 @@ _NATIONAL: Final = re.compile(
 )
 _NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _ANY_SPACE: Final = r"[\s\x{a0}\x{2007}\x{2009}\x{202f}]"
-"""Those that do not break a line among them."""
+"""White space, the kinds that no line is broken at among them."""
 _NOT_FINITE: Final = re.compile(r"[+-]?(inf|infinity|nan)", re.IGNORECASE)
 
 

@@ -211,7 +211,7 @@ def part_orders(
         return Parts(options, now, in_place, source.n_rows_about, folder=split.folder)
     if split.folder is None:
         held = in_memory(source.chunks, split.n_parts, on_rows)
-        return Parts(options, now, held, sum(table.num_rows for table in held.held), source.malformed)
+        return Parts(options, now, held, sum(table.num_rows for table in held.parts), source.malformed)
     filed = Filed(split.folder, split.n_parts)
     n_rows = into_files(source.chunks, filed, on_rows)
     about = {"now": now, "n_parts": split.n_parts, "n_rows": n_rows, "malformed": source.malformed}

@@ -412,6 +412,8 @@ def test_an_option_may_be_followed_by_several_values(
     assert run(["train", small_csv, "--horizon-days", "30", "45", "--name", "other", "--format", "json"]) == 0
     assert json.loads(capsys.readouterr().out)["horizons"] == [30, 45]
     assert run(["train", small_csv, "--as-of", "2023-09-01", "2023-09-02"]) == 2
+    dated = Path(small_csv).rename(Path(small_csv).with_name("2023-10-28_orders.csv"))
+    assert run(["backtest", "--horizon-days", "30", "--as-of", "2023-08-01", dated.name]) == 0
 
 
 @pytest.mark.parametrize("command", ["train", "backtest"])

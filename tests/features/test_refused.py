@@ -85,7 +85,10 @@ def test_dates_that_a_spreadsheet_counts_are_told(csv_of: Write) -> None:
     summary = read_orders(csv_of(HEADER + "a,1704067200,1\nb,1801011212,1\nc,2024-01-09,1\n")).accounts.summary()
     assert "look like '9999999999' (2). Seconds since 1970?" in summary
     summary = read_orders(csv_of(HEADER + "a,yesterday,1\nb,2024-01-09,1\n")).accounts.summary()
-    assert "look like 'x' (1). Write all as ISO 8601, or, with the year in four digits" in summary
+    repair = (
+        "Write all as ISO 8601, or, with the year in four digits and the month as a number, say --dates dmy or mdy."
+    )
+    assert f"look like 'x' (1). {repair}" in summary
     summary = read_orders(csv_of(HEADER + "a,1704067200000,1\nb,1801011212345,1\nc,20240109,1\n")).accounts.summary()
     assert "look like '9999999999999' (2). Milliseconds since 1970?" in summary
 

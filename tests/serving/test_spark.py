@@ -288,8 +288,9 @@ def test_what_stood_there_stays_unless_all_is_done(
 ) -> None:
     Path("features").mkdir()
     (Path("features") / "part-00000.parquet").write_text("yesterday's")
-    pq.write_table(messy().slice(0, 30), "future.parquet")
+    pq.write_table(messy().slice(0, 30).rename_columns({"status": "Payment status"}), "future.parquet")
     assert run(["features", "future.parquet", "--engine", "spark", "--out", "features"]) == 1
+    assert "Column 'Payment status' is not read" in " ".join(capsys.readouterr().err.split())
     assert (Path("features") / "part-00000.parquet").read_text() == "yesterday's"
     (Path("features") / "cat.jpg").write_text("a cat")
     assert run(["features", "future.parquet", "--engine", "spark", "--out", "features"]) == 2
